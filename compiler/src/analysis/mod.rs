@@ -1,0 +1,10 @@
+//! What can be known of a graph without running it. Each analysis is a pure function of the graph; its results are
+//! indexed by the same ids.
+
+#![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+
+pub mod cost;
+pub mod liveness;
+pub mod moments;
+pub mod signal;
+pub mod streams;

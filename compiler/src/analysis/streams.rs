@@ -1,0 +1,326 @@
+//! Which sums are residual, which merges are long skips: found on the graph, whatever the syntax.
+//!
+//! A merge (`add` or `concat`) of two values closes a loop when one of them, the *carry*, comes from a value that the
+//! other one descends from. The carry may be normalised, scaled, gated, projected or resampled on its way, but not
+//! transformed. If what it bypasses returns to the stream of features (through other levels of resolution, or as a sum
+//! of a stream itself) the merge is a *long skip*; if it is a branch that ends in a fresh map, the merge is *residual*.
+//! Any other merge joins values that do not descend from each other: a position table, a condition, a second stream.
+//!
+//! # How descent is decided
+//!
+//! Every value has a main operand: the one whose positions it inherits. Main operands form a forest, and descent in it
+//! is an interval test. A stream that was cut out of a joint sequence leaves its own tree; for those a search through
+//! all operands, bounded in size, decides. Time and memory are linear in the graph.
+
+use crate::ir::{Graph, NodeId, NodeKind};
+use crate::ops::Passage;
+use crate::types::Type;
+
+/// What a merge does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeKind {
+    /// A branch is added back to the value it started from.
+    Residual,
+    /// A feature returns to the stream after a detour of that stream.
+    LongSkip,
+}
+
+/// A merge that closes a loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merge {
+    pub node: NodeId,
+    pub kind: MergeKind,
+    /// Where the two ways part.
+    pub fork: NodeId,
+    /// The operand that bypasses.
+    pub carry: NodeId,
+    /// The operand that went the long way.
+    pub branch: NodeId,
+    /// Operations on the bypass, from the merge back to the fork.
+    pub bypass: Vec<NodeId>,
+    /// How many residual sums the stream has passed, this one included if it is one.
+    pub depth: u32,
+}
+
+/// All merges that close loops, and the forest of main operands.
+#[derive(Debug)]
+pub struct Streams {
+    /// In the order of their nodes.
+    pub merges: Vec<Merge>,
+    parent: Vec<Option<NodeId>>,
+    /// Residual sums on the way from the root of each tree.
+    depth: Vec<u32>,
+}
+
+/// Operations on a bypass, at most.
+const MAX_BYPASS: usize = 12;
+/// Nodes that the search beside the forest looks at, at most.
+const MAX_SEARCH: usize = 1024;
+
+impl Streams {
+    pub fn of(graph: &Graph) -> Self {
+        Finder::new(graph).run()
+    }
+
+    /// The merge at a node, if it closes a loop.
+    pub fn at(&self, node: NodeId) -> Option<&Merge> {
+        self.merges.binary_search_by_key(&node, |merge| merge.node).ok().and_then(|at| self.merges.get(at))
+    }
+
+    /// The operand whose positions a value inherits.
+    pub fn main_operand(&self, node: NodeId) -> Option<NodeId> {
+        self.parent.get(node.index()).copied().flatten()
+    }
+
+    /// Residual sums on the way to a value.
+    pub fn depth(&self, node: NodeId) -> u32 {
+        self.depth.get(node.index()).copied().unwrap_or(0)
+    }
+
+    /// The deepest residual stack of the model.
+    pub fn max_depth(&self) -> u32 {
+        self.depth.iter().copied().max().unwrap_or(0)
+    }
+}
+
+struct Finder<'g> {
+    graph: &'g Graph,
+    parent: Vec<Option<NodeId>>,
+    /// Interval of each node's subtree in the forest.
+    enter: Vec<u32>,
+    leave: Vec<u32>,
+    /// The nearest value on the way to the root whose resolution differs from that of its own main operand.
+    change: Vec<Option<NodeId>>,
+    depth: Vec<u32>,
+    merges: Vec<Merge>,
+    is_merge: Vec<bool>,
+}
+
+fn get<T: Copy + Default>(list: &[T], node: NodeId) -> T {
+    list.get(node.index()).copied().unwrap_or_default()
+}
+
+fn set<T>(list: &mut [T], node: NodeId, value: T) {
+    if let Some(slot) = list.get_mut(node.index()) {
+        *slot = value;
+    }
+}
+
+impl<'g> Finder<'g> {
+    fn new(graph: &'g Graph) -> Self {
+        let count = graph.node_count();
+        let mut finder = Self {
+            graph,
+            parent: vec![None; count],
+            enter: vec![0; count],
+            leave: vec![0; count],
+            change: vec![None; count],
+            depth: vec![0; count],
+            merges: vec![],
+            is_merge: vec![false; count],
+        };
+        for id in graph.node_ids() {
+            let parent = finder.choose_main(id);
+            set(&mut finder.parent, id, parent);
+            let change = match parent {
+                Some(parent) if same_resolution(&graph.node(id).ty, &graph.node(parent).ty) => {
+                    get(&finder.change, parent)
+                }
+                Some(_) => Some(id),
+                None => None,
+            };
+            set(&mut finder.change, id, change);
+        }
+        finder.intervals();
+        finder
+    }
+
+    /// The main operand: one that varies with the input before a table, one with positions before one without, then
+    /// the first.
+    fn choose_main(&self, id: NodeId) -> Option<NodeId> {
+        let rank = |operand: &NodeId| {
+            let ty = &self.graph.node(*operand).ty;
+            (ty.batched, ty.kind.has_positions(), ty.dims.len())
+        };
+        let operands = self.graph.operands(id);
+        let mut best: Option<NodeId> = None;
+        for operand in operands {
+            if best.is_none_or(|best| rank(&operand) > rank(&best)) {
+                best = Some(operand);
+            }
+        }
+        best
+    }
+
+    /// Numbers the forest so that a subtree is an interval.
+    fn intervals(&mut self) {
+        let count = self.parent.len();
+        let mut sizes = vec![1_u32; count];
+        // Operands precede users, so sizes add up from the end.
+        for id in self.graph.node_ids().rev() {
+            if let Some(parent) = get(&self.parent, id) {
+                let sum = get(&sizes, parent) + get(&sizes, id);
+                set(&mut sizes, parent, sum);
+            }
+        }
+        let mut next_child = vec![0_u32; count];
+        let mut next_root = 0;
+        for id in self.graph.node_ids() {
+            let size = get(&sizes, id);
+            let start = match get(&self.parent, id) {
+                Some(parent) => {
+                    let start = get(&next_child, parent);
+                    set(&mut next_child, parent, start + size);
+                    start
+                }
+                None => {
+                    let start = next_root;
+                    next_root += size;
+                    start
+                }
+            };
+            set(&mut self.enter, id, start);
+            set(&mut self.leave, id, start + size);
+            set(&mut next_child, id, start + 1);
+        }
+    }
+
+    /// Whether `below` is `above` or descends from it by main operands.
+    fn descends(&self, below: NodeId, above: NodeId) -> bool {
+        let at = get(&self.enter, below);
+        get(&self.enter, above) <= at && at < get(&self.leave, above)
+    }
+
+    fn run(mut self) -> Streams {
+        for id in self.graph.node_ids() {
+            let merge = match &self.graph.node(id).kind {
+                NodeKind::Op(op) if matches!(op.as_operator().passage(), Passage::Add | Passage::Join) => {
+                    self.merge(id)
+                }
+                NodeKind::Op(_) | NodeKind::Input(_) => None,
+            };
+            let above = get(&self.parent, id).map_or(0, |parent| get(&self.depth, parent));
+            let is_residual = merge.as_ref().is_some_and(|merge| merge.kind == MergeKind::Residual);
+            let depth = above + u32::from(is_residual);
+            set(&mut self.depth, id, depth);
+            if let Some(merge) = merge {
+                set(&mut self.is_merge, id, true);
+                self.merges.push(Merge { depth, ..merge });
+            }
+        }
+        Streams { merges: self.merges, parent: self.parent, depth: self.depth }
+    }
+
+    fn merge(&self, id: NodeId) -> Option<Merge> {
+        let operands = self.graph.operands(id);
+        let [a, b] = operands.as_slice() else { return None };
+        let (first, second) = (self.loop_from(*a, *b), self.loop_from(*b, *a));
+        let (carry, branch, fork, bypass) = match (first, second) {
+            // Both ways close a loop: the more direct one carries.
+            (Some((_, bypass)), Some((fork, way))) if way.len() < bypass.len() => (*b, *a, fork, way),
+            (Some((fork, bypass)), _) => (*a, *b, fork, bypass),
+            (None, Some((fork, bypass))) => (*b, *a, fork, bypass),
+            (None, None) => {
+                let fork = self.search(*a, *b).map(|fork| (*a, *b, fork, vec![]));
+                fork.or_else(|| self.search(*b, *a).map(|fork| (*b, *a, fork, vec![])))?
+            }
+        };
+        let kind = self.kind(id, fork, branch);
+        Some(Merge { node: id, kind, fork, carry, branch, bypass, depth: 0 })
+    }
+
+    /// The fork from which `carry` comes by light operations alone and from which `branch` descends.
+    fn loop_from(&self, carry: NodeId, branch: NodeId) -> Option<(NodeId, Vec<NodeId>)> {
+        let mut at = carry;
+        let mut bypass = vec![];
+        loop {
+            if at != branch && self.descends(branch, at) && self.graph.node(at).ty.batched {
+                return Some((at, bypass));
+            }
+            if bypass.len() == MAX_BYPASS || !self.is_light(at) {
+                return None;
+            }
+            bypass.push(at);
+            at = get(&self.parent, at)?;
+        }
+    }
+
+    /// Whether a value is its main operand up to norm, factor, channel map and resolution.
+    fn is_light(&self, id: NodeId) -> bool {
+        let Some(op) = self.graph.node(id).op() else { return false };
+        match op.as_operator().passage() {
+            Passage::Keep
+            | Passage::Scale
+            | Passage::Gate
+            | Passage::Normalize
+            | Passage::Resample
+            | Passage::Project => true,
+            Passage::Source | Passage::Transform | Passage::Add | Passage::Join | Passage::Cut => false,
+        }
+    }
+
+    /// Descent through any operand, for streams that were cut out of a joint sequence. Only equal types are looked
+    /// at, and only as many nodes as a block has.
+    fn search(&self, carry: NodeId, branch: NodeId) -> Option<NodeId> {
+        let (a, b) = (&self.graph.node(carry).ty, &self.graph.node(branch).ty);
+        if a != b || !a.batched || !a.kind.has_positions() || branch < carry {
+            return None;
+        }
+        let mut open = vec![branch];
+        let mut seen = rustc_hash::FxHashSet::default();
+        while let Some(at) = open.pop() {
+            if at == carry {
+                return Some(carry);
+            }
+            if at < carry || !seen.insert(at) || seen.len() > MAX_SEARCH {
+                continue;
+            }
+            open.extend(self.graph.operands(at));
+        }
+        None
+    }
+
+    fn kind(&self, merge: NodeId, fork: NodeId, branch: NodeId) -> MergeKind {
+        let joins = self.graph.node(merge).op().is_some_and(|op| op.as_operator().passage() == Passage::Join);
+        // The stream went through another resolution and came back.
+        let detours = same_resolution(&self.graph.node(fork).ty, &self.graph.node(merge).ty)
+            && get(&self.change, branch).is_some_and(|change| change != fork && self.descends(change, fork));
+        if joins || detours || self.is_stream(branch) { MergeKind::LongSkip } else { MergeKind::Residual }
+    }
+
+    /// Whether a value is the sum of a stream, up to factors and order.
+    fn is_stream(&self, mut at: NodeId) -> bool {
+        for _ in 0..MAX_BYPASS {
+            if get(&self.is_merge, at) {
+                return true;
+            }
+            let Some(op) = self.graph.node(at).op() else { return false };
+            match op.as_operator().passage() {
+                Passage::Keep | Passage::Scale => match get(&self.parent, at) {
+                    Some(parent) => at = parent,
+                    None => return false,
+                },
+                Passage::Source
+                | Passage::Gate
+                | Passage::Normalize
+                | Passage::Resample
+                | Passage::Project
+                | Passage::Transform
+                | Passage::Add
+                | Passage::Join
+                | Passage::Cut => return false,
+            }
+        }
+        false
+    }
+}
+
+/// Whether two values have the same positions.
+fn same_resolution(a: &Type, b: &Type) -> bool {
+    if a.kind == b.kind {
+        return a.positions().eq(b.positions());
+    }
+    // Between an image and its tokens the number of positions decides.
+    let count = |ty: &Type| ty.positions().try_fold(crate::dim::Dim::Known(1), |product, dim| product.times(dim)).ok();
+    count(a) == count(b)
+}

@@ -1,0 +1,152 @@
+//! The way from a source to a graph and everything there is to say about it, in one call.
+
+use crate::elaborate::{Budget, Settings, elaborate};
+use crate::ir::Graph;
+use crate::lint::{self, Levels};
+use crate::program::{Program, Target};
+use crate::source::{SourceError, Sources};
+use archc_grammar::{Diagnostic, Level};
+use std::fmt;
+
+/// What to compile with.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub budget: Budget,
+    pub levels: Levels,
+}
+
+/// A model or preset of a source.
+#[derive(Debug)]
+pub struct Compiled {
+    pub program: Program,
+    /// What was compiled; none where the text of the source is too broken to tell.
+    pub target: Option<Target>,
+    /// There is one unless a diagnostic is an error of the language; findings of rules do not prevent it.
+    pub graph: Option<Graph>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A source with all its models and presets.
+#[derive(Debug)]
+pub struct Checked {
+    pub program: Program,
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many models and presets were elaborated.
+    pub targets: usize,
+}
+
+/// Why nothing could be compiled at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompileError {
+    Source(SourceError),
+    /// There is no such model or preset; a sentence for the user.
+    Target(String),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompileError::Source(SourceError::NotFound) => write!(f, "there is no such file"),
+            CompileError::Source(SourceError::NotUtf8) => write!(f, "this is not UTF-8 text"),
+            CompileError::Source(SourceError::Unreadable(why)) => write!(f, "it cannot be read: {why}"),
+            CompileError::Target(message) => write!(f, "{message}"),
+        }
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+impl From<SourceError> for CompileError {
+    fn from(error: SourceError) -> Self {
+        CompileError::Source(error)
+    }
+}
+
+/// Compiles one model or preset: the one of that name, or the first of the source.
+///
+/// ```
+/// use archc_compiler::{Options, compile};
+///
+/// let source = "model Tiny(x: vector[8]) -> vector[4] { x -> linear(4) @head }";
+/// let compiled = compile("tiny.arch", None, &[], &[("tiny.arch", source)], &Options::default())?;
+/// let graph = compiled.graph.expect("a graph, since nothing is wrong with it");
+/// assert_eq!(graph.parameter_elements(), 8 * 4 + 4);
+/// # Ok::<(), archc_compiler::CompileError>(())
+/// ```
+pub fn compile(
+    source: &str,
+    target: Option<&str>,
+    settings: &Settings,
+    sources: &(impl Sources + ?Sized),
+    options: &Options,
+) -> Result<Compiled, CompileError> {
+    let (program, mut diagnostics) = Program::load(source, sources)?;
+    let found = match program.target(target) {
+        Ok(target) => target,
+        // A file that cannot be read may well hold that model.
+        Err(_) if target.is_none() && has_errors(&diagnostics) => {
+            return Ok(Compiled { target: None, program, graph: None, diagnostics });
+        }
+        Err(message) => return Err(CompileError::Target(message)),
+    };
+    let elaborated = elaborate(&program, &found, settings, options.budget);
+    merge(&mut diagnostics, elaborated.diagnostics);
+    let mut graph = elaborated.graph;
+    if let Some(graph) = &graph {
+        merge(&mut diagnostics, lint::lint(graph, &program.sources, &options.levels).diagnostics);
+    }
+    if diagnostics.iter().any(|problem| problem.level == Level::Error && !lint::is_rule(&problem.id)) {
+        graph = None;
+    }
+    sort(&mut diagnostics);
+    Ok(Compiled { program, target: Some(found), graph, diagnostics })
+}
+
+/// Checks a source: its text, its names, and every model and preset in it.
+pub fn check(
+    source: &str,
+    settings: &Settings,
+    sources: &(impl Sources + ?Sized),
+    options: &Options,
+) -> Result<Checked, SourceError> {
+    let (program, mut diagnostics) = Program::load(source, sources)?;
+    let targets = program.targets();
+    let mut unused_allows: Option<Vec<Diagnostic>> = None;
+    for target in &targets {
+        let elaborated = elaborate(&program, target, settings, options.budget);
+        merge(&mut diagnostics, elaborated.diagnostics);
+        if let Some(graph) = &elaborated.graph {
+            let findings = lint::lint(graph, &program.sources, &options.levels);
+            merge(&mut diagnostics, findings.diagnostics);
+            // An `allow` is useless only if it is so for every model it is part of.
+            unused_allows = Some(match unused_allows {
+                None => findings.unused_allows,
+                Some(known) => known.into_iter().filter(|a| findings.unused_allows.contains(a)).collect(),
+            });
+        }
+    }
+    merge(&mut diagnostics, unused_allows.unwrap_or_default());
+    sort(&mut diagnostics);
+    Ok(Checked { program, diagnostics, targets: targets.len() })
+}
+
+/// Whether any of them is an error.
+pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|problem| problem.level == Level::Error)
+}
+
+/// Adds what is new: different targets share blocks, and one report of a line is enough.
+fn merge(known: &mut Vec<Diagnostic>, new: Vec<Diagnostic>) {
+    for problem in new {
+        let twin = known
+            .iter()
+            .any(|own| own.id == problem.id && own.span() == problem.span() && own.message == problem.message);
+        if !twin {
+            known.push(problem);
+        }
+    }
+}
+
+fn sort(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by(|a, b| (a.span(), &a.id, &a.message).cmp(&(b.span(), &b.id, &b.message)));
+}

@@ -1,0 +1,171 @@
+//! Initialisers as values, `init` statements, and which of them is in force for a parameter.
+
+use super::Elaborator;
+use super::bind::named_arguments;
+use super::value::{InitValue, Value};
+use crate::init::{GivenFans, Init};
+use crate::ir::InitOrigin;
+use crate::ops::ParameterSpec;
+use crate::program::{INITIALISERS, list};
+use crate::suggest::did_you_mean;
+use archc_grammar::ast::{Argument, Expr, ExprKind, InitRule};
+use archc_grammar::{Diagnostic, Span};
+use std::sync::Arc;
+
+/// `init` statements in force, innermost last.
+#[derive(Default)]
+pub(super) struct InitRules {
+    rules: Vec<Rule>,
+}
+
+struct Rule {
+    /// `linear`, `bias`, `linear.bias`.
+    target: Arc<str>,
+    init: Init,
+    span: Span,
+}
+
+impl InitRules {
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    pub fn truncate(&mut self, to: usize) {
+        self.rules.truncate(to);
+    }
+
+    /// The rule for a parameter: the innermost scope that says anything, in it the most specific target.
+    fn find(&self, operator: &str, spec: &ParameterSpec) -> Option<(&Init, Span)> {
+        // A bias is meant only where it is named: `init linear = xavier_uniform` is about weights.
+        let own = |target: &str| match target.split_once('.') {
+            Some((owner, parameter)) => owner == operator && parameter == spec.name,
+            None if target == operator => spec.name != "bias",
+            None => target == spec.name,
+        };
+        let specific = |target: &str| (target.contains('.'), target == operator);
+        let innermost = self.rules.iter().rev().find(|rule| own(&rule.target))?;
+        // Rules of one statement share a place in the source; among them the most specific wins.
+        self.rules
+            .iter()
+            .filter(|rule| rule.span == innermost.span && own(&rule.target))
+            .max_by_key(|rule| specific(&rule.target))
+            .map(|rule| (&rule.init, rule.span))
+    }
+}
+
+impl Elaborator<'_> {
+    /// `init linear = xavier_uniform, bias = zero`
+    pub(super) fn init_statement(&mut self, rules: &[InitRule], span: Span) {
+        for rule in rules {
+            match self.eval_init(&rule.value) {
+                Value::Init(InitValue::Given(init)) => {
+                    self.init_rules.rules.push(Rule { target: rule.target.text.clone(), init, span });
+                }
+                Value::Init(InitValue::Default) | Value::Poison => {}
+                other => {
+                    self.not_an_initialiser(&other, rule.value.span);
+                }
+            }
+        }
+    }
+
+    fn not_an_initialiser(&mut self, value: &Value, span: Span) -> Value {
+        let problem = Diagnostic::error("init/value", "expected an initialiser")
+            .label(span, format!("this is {}", value.describe()))
+            .help(format!("one of {}", list(INITIALISERS.iter().map(|(name, _)| *name))));
+        self.report(problem)
+    }
+
+    /// An expression where an initialiser is expected: words mean distributions, unless a variable has that name.
+    pub(super) fn eval_init(&mut self, expr: &Expr) -> Value {
+        let (name, arguments): (&Arc<str>, &[Argument]) = match &expr.kind {
+            ExprKind::Name(name) if self.variable(name).is_none() => (name, &[]),
+            ExprKind::Call { callee, arguments } => match &callee.kind {
+                ExprKind::Name(name) if self.variable(name).is_none() => (name, arguments),
+                _ => return self.eval(expr),
+            },
+            _ => return self.eval(expr),
+        };
+        self.initialiser(name, arguments, expr.span)
+    }
+
+    pub(super) fn initialiser(&mut self, name: &str, arguments: &[Argument], span: Span) -> Value {
+        let known = INITIALISERS.iter().map(|(name, _)| *name);
+        if !known.clone().any(|own| own == name) {
+            let help = did_you_mean(name, known.clone()).unwrap_or_else(|| format!("one of {}", list(known)));
+            let problem = Diagnostic::error("init/unknown", format!("there is no initialiser `{name}`"))
+                .label(span, "unknown distribution")
+                .help(help);
+            return self.report(problem);
+        }
+        let names: &[&str] = match name {
+            "constant" => &["value"],
+            "normal" => &["std", "mean"],
+            "uniform" => &["low", "high"],
+            "sincos_table" => &["height", "width"],
+            "zero" | "one" | "default" => &[],
+            _ => &["gain", "fan_in", "fan_out"],
+        };
+        let Some(values) = named_arguments(self, name, names, arguments, span) else { return Value::Poison };
+        let mut values = values.into_iter();
+        let (first, second, third) = (values.next().flatten(), values.next().flatten(), values.next().flatten());
+        if [&first, &second, &third].iter().any(|v| v.as_ref().is_some_and(|(value, _)| value.is_poison())) {
+            return Value::Poison;
+        }
+        let number = |value: &Option<(Value, Span)>| value.as_ref().and_then(|(value, _)| value.number());
+        let fan = |value: &Option<(Value, Span)>| {
+            value.as_ref().and_then(|(value, _)| value.whole()).and_then(|fan| u64::try_from(fan).ok())
+        };
+        let fans = GivenFans { fan_in: fan(&second), fan_out: fan(&third) };
+        let gain = if first.is_some() { number(&first) } else { Some(1.0) };
+        let init = match name {
+            "zero" => Some(Init::ZERO),
+            "one" => Some(Init::ONE),
+            "default" => return Value::Init(InitValue::Default),
+            "constant" => number(&first).map(Init::Constant),
+            "normal" => {
+                let mean = if second.is_some() { number(&second) } else { Some(0.0) };
+                let std = if first.is_some() { number(&first) } else { Some(1.0) };
+                std.filter(|std| *std >= 0.0).zip(mean).map(|(std, mean)| Init::Normal { mean, std })
+            }
+            "uniform" => number(&first)
+                .zip(number(&second))
+                .filter(|(low, high)| low <= high)
+                .map(|(low, high)| Init::Uniform { low, high }),
+            "sincos_table" => {
+                let dim = |value: &Option<(Value, Span)>| value.as_ref().and_then(|(value, _)| value.dim());
+                dim(&first).zip(dim(&second)).map(|(height, width)| Init::SinCos2d { height, width })
+            }
+            "xavier_uniform" => gain.map(|gain| Init::XavierUniform { gain, fans }),
+            "xavier_normal" => gain.map(|gain| Init::XavierNormal { gain, fans }),
+            "kaiming_uniform" => gain.map(|gain| Init::KaimingUniform { gain, fans }),
+            _ => gain.map(|gain| Init::KaimingNormal { gain, fans }),
+        };
+        match init {
+            Some(init) => Value::Init(InitValue::Given(init)),
+            None => {
+                let usage = INITIALISERS.iter().find(|(own, _)| *own == name).map_or("", |(_, usage)| usage);
+                let problem = Diagnostic::error("init/value", format!("`{name}` is not given what it needs"))
+                    .label(span, "missing or wrong arguments")
+                    .help(format!("it is {usage}"));
+                self.report(problem)
+            }
+        }
+    }
+
+    /// How a parameter starts: as its call says, else the innermost `init` statement, else the framework.
+    pub(super) fn init_in_force(
+        &self,
+        operator: &str,
+        spec: &ParameterSpec,
+        given: Option<&(Init, Span)>,
+    ) -> (Init, InitOrigin) {
+        if let Some((init, span)) = given {
+            return (init.clone(), InitOrigin::Call(*span));
+        }
+        match self.init_rules.find(operator, spec) {
+            Some((init, span)) => (init.clone(), InitOrigin::Scope(span)),
+            None => (spec.default.clone(), InitOrigin::Default),
+        }
+    }
+}

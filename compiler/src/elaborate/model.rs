@@ -1,0 +1,278 @@
+//! The root: hyperparameters, symbolic sizes, inputs, outputs.
+
+use super::bind::Takes;
+use super::block::tensors;
+use super::value::Value;
+use super::{Elaborator, Frame, Settings};
+use crate::dim::Dim;
+use crate::ir::{Input, Node, NodeKind, Output, ROOT, Role};
+use crate::program::{Target, list};
+use crate::suggest::did_you_mean;
+use crate::types::{Axis, Kind, Type};
+use archc_grammar::ast::{self, Argument, Definition, Expr, ExprKind, Parameter, TypeExpr};
+use archc_grammar::{Diagnostic, Span};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+impl Elaborator<'_> {
+    /// Elaborates the model of a target.
+    pub(super) fn model(&mut self, target: &Target, settings: &Settings) {
+        let definition = target.model.definition.clone();
+        self.graph.docs = target.docs().to_owned();
+        self.graph.preset = target.preset.as_ref().map(|(_, preset)| preset.name.text.clone());
+        self.frames.push(Frame { module: target.model.module, variables: vec![], assignable_from: 0 });
+        self.unknown_settings(&definition, settings);
+        self.given_hyperparameters(&definition, target, settings);
+        self.hyperparameters(&definition, settings);
+        if self.inputs(&definition, settings) {
+            let value = self.allowing(&definition.allows, |elaborator| elaborator.body(&definition.body));
+            self.outputs(&definition, value);
+        }
+        self.frames.pop();
+    }
+
+    fn unknown_settings(&mut self, definition: &Definition, settings: &Settings) {
+        let settable: Vec<&str> = definition
+            .parameters
+            .iter()
+            .filter(|parameter| Takes::of(&parameter.kind) != Some(Takes::Tensor))
+            .map(|parameter| &*parameter.name.text)
+            .chain(definition.parameters.iter().flat_map(|parameter| size_names(&parameter.kind)))
+            .collect();
+        for (name, _) in settings {
+            if !settable.contains(&&**name) {
+                let help = did_you_mean(name, settable.iter().copied())
+                    .unwrap_or_else(|| format!("it has {}", list(settable.iter().copied())));
+                let message = format!("`{}` has no hyperparameter `{name}` to set", definition.name.text);
+                self.report(
+                    Diagnostic::error("call/unknown-argument", message)
+                        .label(definition.header, "declared here")
+                        .help(help),
+                );
+            }
+        }
+    }
+
+    /// Values from `--set`, then from the preset.
+    fn given_hyperparameters(&mut self, definition: &Definition, target: &Target, settings: &Settings) {
+        for parameter in &definition.parameters {
+            let set = settings.iter().rev().find(|(name, _)| *name == parameter.name.text).map(|(_, value)| value);
+            let preset = target.preset.as_ref().and_then(|(module, preset)| {
+                let own = preset.arguments.iter();
+                let named = |a: &&Argument| a.name.as_ref().is_some_and(|name| name.text == parameter.name.text);
+                own.rev().find(named).map(|argument| (*module, &argument.value))
+            });
+            let (value, module) = match (set, preset) {
+                (Some(value), _) => (value, None),
+                (None, Some((module, value))) => (value, Some(module)),
+                (None, None) => continue,
+            };
+            let Some(takes) = Takes::of(&parameter.kind) else { continue };
+            if takes == Takes::Tensor {
+                let message = format!("`{}` is an input, not a hyperparameter", parameter.name.text);
+                self.error("call/argument-type", message, value.span, "cannot be set");
+                continue;
+            }
+            // A preset is written in the names of its own file.
+            let own_module = self.module();
+            if let (Some(module), Some(frame)) = (module, self.frames.last_mut()) {
+                frame.module = module;
+            }
+            let evaluated = self.eval_for(value, takes);
+            if let Some(frame) = self.frames.last_mut() {
+                frame.module = own_module;
+            }
+            let argument = Argument { name: Some(parameter.name.clone()), value: value.clone() };
+            let taken = self.take(evaluated, takes, &argument, &definition.name.text, parameter.span);
+            let name = parameter.name.text.clone();
+            self.bind(&name, taken.unwrap_or(Value::Poison));
+        }
+    }
+
+    /// Defaults of everything that is not given; records what is in force.
+    fn hyperparameters(&mut self, definition: &Definition, settings: &Settings) {
+        for parameter in &definition.parameters {
+            let Some(takes) = Takes::of(&parameter.kind) else { continue };
+            if takes == Takes::Tensor {
+                continue;
+            }
+            if takes == Takes::Dim {
+                self.typical_size(parameter, settings);
+                continue;
+            }
+            if self.variable(&parameter.name.text).is_none() {
+                let value = match &parameter.default {
+                    Some(default) => {
+                        let value = self.eval_for(default, takes);
+                        let argument = Argument { name: Some(parameter.name.clone()), value: default.clone() };
+                        self.take(value, takes, &argument, &definition.name.text, parameter.span)
+                    }
+                    None => {
+                        let message = format!("`{}` has no value", parameter.name.text);
+                        let problem = Diagnostic::error("model/no-value", message)
+                            .label(parameter.span, "a hyperparameter without a default")
+                            .help(format!(
+                                "give it a default, set it in a preset, or use `--set {}=..`",
+                                parameter.name.text
+                            ));
+                        self.report(problem);
+                        None
+                    }
+                };
+                self.bind(&parameter.name.text, value.unwrap_or(Value::Poison));
+            }
+            let value = self.variable(&parameter.name.text).cloned().unwrap_or(Value::Poison);
+            self.graph.hyperparameters.push((parameter.name.text.clone(), value.shown()));
+        }
+    }
+
+    /// `H: dim = 32`: known only when the model runs, typically 32; set from outside it is known now.
+    fn typical_size(&mut self, parameter: &Parameter, settings: &Settings) {
+        let name = &parameter.name.text;
+        let typical = parameter.default.as_ref().map(|default| (self.eval(default), default.span));
+        if let Some((value, span)) = typical {
+            match value.dim() {
+                Some(Dim::Known(size)) if size > 0 => {
+                    self.graph.typical.insert(name.clone(), size);
+                }
+                _ if value.is_poison() => {}
+                _ => {
+                    let found = format!("this is {}", value.describe());
+                    self.error("type/size", "a typical size is a whole number above zero", span, &found);
+                }
+            }
+        }
+        if !settings.iter().any(|(set, _)| set == name) && self.variable(name).is_none() {
+            self.bind(name, Value::Dim(Dim::symbol(name)));
+        }
+    }
+
+    fn inputs(&mut self, definition: &Definition, settings: &Settings) -> bool {
+        let mut complete = true;
+        for parameter in &definition.parameters {
+            if Takes::of(&parameter.kind) != Some(Takes::Tensor) {
+                continue;
+            }
+            let Some(ty) = self.input_type(parameter, settings) else {
+                self.bind(&parameter.name.text, Value::Poison);
+                complete = false;
+                continue;
+            };
+            let role = parameter.role.map(|role| match role {
+                ast::Role::Cond => Role::Cond,
+                ast::Role::Gate => Role::Gate,
+            });
+            let node = self.graph.add_node(
+                Node {
+                    kind: NodeKind::Input(self.graph.inputs.len() as u32),
+                    ty,
+                    scope: ROOT,
+                    span: parameter.span,
+                    path: None,
+                    name: Some(parameter.name.text.clone()),
+                    role,
+                    parameters: SmallVec::new(),
+                    allow: None,
+                },
+                &[],
+            );
+            self.graph.inputs.push(Input { name: parameter.name.text.clone(), node });
+            self.graph.scope_mut(ROOT).inputs.push((parameter.name.text.clone(), node));
+            self.bind(&parameter.name.text, Value::Tensor(node));
+        }
+        complete
+    }
+
+    fn input_type(&mut self, parameter: &Parameter, settings: &Settings) -> Option<Type> {
+        let TypeExpr::Plain { name, arguments, span } = &parameter.kind else { return None };
+        let kind = Kind::from_name(&name.text)?;
+        if arguments.len() != kind.axes().len() {
+            self.wrong_axes(kind, arguments.len(), *span);
+            return None;
+        }
+        let mut dims = vec![];
+        for (argument, axis) in arguments.iter().zip(kind.axes()) {
+            dims.push(self.input_size(parameter, argument, *axis, settings)?);
+        }
+        Some(Type::new(kind, dims))
+    }
+
+    fn input_size(&mut self, parameter: &Parameter, size: &Expr, axis: Axis, settings: &Settings) -> Option<Dim> {
+        if let ExprKind::Name(name) = &size.kind
+            && self.variable(name).is_none()
+        {
+            let set = settings.iter().rev().find(|(set, _)| set == name).map(|(_, value)| value);
+            let value = match set {
+                Some(value) => {
+                    let value = self.eval(value);
+                    value.dim().map_or(Value::Poison, |dim| Value::size(&dim))
+                }
+                None => Value::Dim(Dim::symbol(name)),
+            };
+            self.bind(name, value);
+        }
+        let value = self.eval(size);
+        match value.dim() {
+            Some(Dim::Known(0)) | None if !value.is_poison() => {
+                let problem = Diagnostic::error("type/size", "a size is a whole number above zero")
+                    .label(size.span, format!("this is {}", value.describe()));
+                let problem = self.with_remainder_help(problem, size);
+                self.report(problem);
+                None
+            }
+            Some(dim @ Dim::Open(_)) if matches!(axis, Axis::Channel | Axis::Class) => {
+                let message = format!("the {} of an input have to be known", axis.name());
+                let problem = Diagnostic::error("type/open-size", message)
+                    .label(size.span, format!("`{dim}` has no value"))
+                    .label(parameter.name.span, "of this input")
+                    .help(format!("make it a hyperparameter: `{dim}: int = 3`"));
+                self.report(problem);
+                None
+            }
+            dim => dim,
+        }
+    }
+
+    fn outputs(&mut self, definition: &Definition, value: Value) {
+        let value = match (&value, &definition.results) {
+            (Value::Poison, _) => return,
+            (_, Some(results)) => self.check_results(definition, value, results),
+            (Value::Tensor(_) | Value::List(_), None) => value,
+            (other, None) => {
+                let found = format!("its body gives {}", other.describe());
+                let message = format!("`{}` has no output", definition.name.text);
+                let problem = Diagnostic::error("model/no-output", message)
+                    .label(definition.name.span, found)
+                    .help("the last expression of the body is the output");
+                self.report(problem);
+                return;
+            }
+        };
+        let nodes = tensors(&value);
+        let named = definition.results.as_deref().unwrap_or(&[]);
+        for (at, node) in nodes.iter().enumerate() {
+            let name: Option<Arc<str>> = named.get(at).and_then(|result| result.name.as_ref()).map(|n| n.text.clone());
+            let name = match (at, name) {
+                (_, Some(name)) => name,
+                (0, None) => Arc::from("out"),
+                (at, None) => Arc::from(format!("out{at}")),
+            };
+            self.graph.outputs.push(Output { name, node: *node });
+        }
+        self.graph.scope_mut(ROOT).outputs = nodes;
+        if self.graph.outputs.is_empty() && !value.is_poison() {
+            let span: Span = definition.name.span;
+            self.error("model/no-output", format!("`{}` has no output", definition.name.text), span, "gives nothing");
+        }
+    }
+}
+
+/// Names of sizes in a type.
+fn size_names(kind: &TypeExpr) -> Vec<&str> {
+    let TypeExpr::Plain { arguments, .. } = kind else { return vec![] };
+    let names = arguments.iter().filter_map(|argument| match &argument.kind {
+        ExprKind::Name(name) => Some(&**name),
+        _ => None,
+    });
+    names.collect()
+}

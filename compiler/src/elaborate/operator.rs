@@ -1,0 +1,250 @@
+//! Operators: attributes, types, parameters, and the node.
+
+use super::Elaborator;
+use super::bind::INIT_ARGUMENTS;
+use super::naming::join;
+use super::value::{Bound, InitValue, LabelValue, Value};
+use crate::init::Init;
+use crate::ir::{Node, NodeId, NodeKind, Parameter, ParameterId};
+use crate::ops::attribute::AttributeValue;
+use crate::ops::signature::{Operands, Signature};
+use crate::ops::{Misuse, Obligations, Op, Parameter as ParameterOp, ParameterSpec};
+use crate::types::{Kind, Type};
+use archc_grammar::{Diagnostic, Span};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Initialisers that a call gives: for its weight, for its bias.
+type GivenInits = [Option<(Init, Span)>; 2];
+
+impl Elaborator<'_> {
+    /// A call of an operator with everything bound.
+    pub(super) fn operator(
+        &mut self,
+        signature: &'static Signature,
+        bound: &Bound,
+        piped: Option<NodeId>,
+        label: Option<&LabelValue>,
+        span: Span,
+    ) -> Value {
+        let (attributes, rest) = bound.split_at(signature.attributes.len().min(bound.len()));
+        let (inits, operands) = rest.split_at(INIT_ARGUMENTS.len().min(rest.len()));
+        let values: Vec<Option<AttributeValue>> =
+            attributes.iter().map(|given| given.as_ref().and_then(|(value, _)| value.attribute())).collect();
+        let op = match (signature.build)(&values) {
+            Ok(op) => op,
+            Err(wrong) => return self.wrong_attribute(signature, wrong.index, attributes, span),
+        };
+        let init = |at: usize| match inits.get(at) {
+            Some(Some((Value::Init(InitValue::Given(init)), span))) => Some((init.clone(), *span)),
+            _ => None,
+        };
+        let given = [init(0), init(1)];
+        let variadic = matches!(signature.operands, Operands::Variadic(_));
+        let mut nodes: SmallVec<[NodeId; 3]> = SmallVec::new();
+        nodes.extend(piped);
+        for operand in operands.iter().skip(usize::from(piped.is_some() && !variadic)) {
+            match operand {
+                Some((Value::Tensor(node), _)) => nodes.push(*node),
+                _ => return Value::Poison,
+            }
+        }
+        self.emit_named(op, &nodes, span, label, given).map_or(Value::Poison, Value::Tensor)
+    }
+
+    fn wrong_attribute(
+        &mut self,
+        signature: &Signature,
+        index: usize,
+        given: &[Option<(Value, Span)>],
+        span: Span,
+    ) -> Value {
+        let Some(attribute) = signature.attributes.get(index) else { return Value::Poison };
+        let problem = match given.get(index) {
+            Some(Some((value, at))) => {
+                let found = match value {
+                    Value::Text(word) => format!("this is `{word}`"),
+                    other => format!("this is {}", other.describe()),
+                };
+                let message = format!("`{}` of `{}` expects {}", attribute.name, signature.name, attribute.expected);
+                Diagnostic::error("call/argument-type", message).label(*at, found)
+            }
+            _ => {
+                let message = format!("`{}` lacks its `{}`", signature.name, attribute.name);
+                Diagnostic::error("call/missing-argument", message)
+                    .label(span, format!("give `{}: ..`", attribute.name))
+                    .help(format!("`{}` is {}", attribute.name, attribute.expected))
+            }
+        };
+        self.report(problem)
+    }
+
+    /// A node without a name of its own.
+    pub(super) fn emit(&mut self, op: Op, operands: &[NodeId], span: Span) -> Option<NodeId> {
+        self.emit_named(op, operands, span, None, [None, None])
+    }
+
+    pub(super) fn emit_named(
+        &mut self,
+        op: Op,
+        operands: &[NodeId],
+        span: Span,
+        label: Option<&LabelValue>,
+        given: GivenInits,
+    ) -> Option<NodeId> {
+        if self.halted || !self.spend_node(span) {
+            return None;
+        }
+        let mut obligations = Obligations::default();
+        let inferred = {
+            let types: SmallVec<[&Type; 3]> = operands.iter().map(|operand| self.ty(*operand)).collect();
+            let ty = op.as_operator().infer(&types, &mut obligations);
+            ty.map(|ty| (ty, op.as_operator().parameters(&types)))
+        };
+        let (ty, specs) = match inferred {
+            Ok(inferred) => inferred,
+            Err(misuse) => {
+                self.misuse(misuse, operands, span);
+                return None;
+            }
+        };
+        for whole in obligations.0 {
+            self.constrain(whole, span, false);
+        }
+        if specs.is_empty()
+            && let Some((_, at)) = given.iter().flatten().next()
+        {
+            let message = format!("`{}` has no parameters to initialise", op.name());
+            self.error("call/unknown-argument", message, *at, "leave it out");
+            return None;
+        }
+        if matches!(ty.kind, Kind::Tokens | Kind::Image | Kind::Video | Kind::Vector) && ty.channels().is_none() {
+            let message = format!("the channels of {ty} have to be known");
+            self.error("type/open-size", message, span, "a channel count cannot wait until the model runs");
+            return None;
+        }
+        let path = (label.is_some() || !specs.is_empty()).then(|| self.naming.path_for(label, op.name()));
+        let name = op.name();
+        let node = Node {
+            kind: NodeKind::Op(op),
+            ty,
+            scope: self.scope,
+            span,
+            path: path.clone(),
+            name: None,
+            role: None,
+            parameters: SmallVec::new(),
+            allow: self.allow,
+        };
+        let id = self.graph.add_node(node, operands);
+        if let Some(path) = path {
+            for spec in specs {
+                self.parameter(id, name, spec, &path, &given, span);
+            }
+        }
+        Some(id)
+    }
+
+    fn parameter(
+        &mut self,
+        node: NodeId,
+        operator: &str,
+        spec: ParameterSpec,
+        path: &str,
+        given: &GivenInits,
+        span: Span,
+    ) {
+        let full: Arc<str> = join(path, spec.name);
+        if let Some(first) = self.taken.get(&full) {
+            let first = self.graph.node(*first).span;
+            self.duplicate_name(&full, span, first);
+            return;
+        }
+        self.taken.insert(full.clone(), node);
+        // `init: zero` silences a layer: without a word about its bias, the bias is zero too.
+        let [weight, bias] = given;
+        let chosen = match (spec.name, bias, weight) {
+            ("bias", Some(bias), _) => Some(bias),
+            ("bias", None, Some(weight)) if weight.0.is_zero() => Some(weight),
+            ("bias", None, _) => None,
+            (_, _, weight) => weight.as_ref(),
+        };
+        let (init, origin) = self.init_in_force(operator, &spec, chosen);
+        self.graph.parameters.push(Parameter {
+            path: full,
+            name: spec.name,
+            node,
+            shape: spec.shape,
+            fans: spec.fans,
+            init,
+            origin,
+            trainable: spec.trainable,
+            cells: spec.cells,
+        });
+        let id = ParameterId(self.graph.parameters.len() as u32 - 1);
+        self.graph.node_mut(node).parameters.push(id);
+    }
+
+    /// Says what an operator said, with the places of its operands.
+    fn misuse(&mut self, misuse: Misuse, operands: &[NodeId], span: Span) {
+        let mut problem = Diagnostic::error(misuse.id, misuse.message).label(span, "here");
+        let shown: Vec<NodeId> = match misuse.operand {
+            Some(at) => operands.get(at).copied().into_iter().collect(),
+            None => operands.to_vec(),
+        };
+        for operand in shown {
+            let made = self.graph.node(operand).span;
+            if made != span {
+                problem = problem.label(made, format!("this is {}", self.ty(operand)));
+            }
+        }
+        problem.help = misuse.help;
+        self.report(problem);
+    }
+
+    /// Multiplies by a learned factor, one for all or one for each channel.
+    pub(super) fn learned(
+        &mut self,
+        input: NodeId,
+        value: f64,
+        per_channel: bool,
+        label: Option<&LabelValue>,
+        span: Span,
+    ) -> Value {
+        match self.learned_factor(input, value, per_channel, label, span) {
+            Some(factor) => {
+                self.emit(crate::ops::Multiply {}.into(), &[input, factor], span).map_or(Value::Poison, Value::Tensor)
+            }
+            None => Value::Poison,
+        }
+    }
+
+    /// The factor itself.
+    pub(super) fn learned_factor(
+        &mut self,
+        input: NodeId,
+        value: f64,
+        per_channel: bool,
+        label: Option<&LabelValue>,
+        span: Span,
+    ) -> Option<NodeId> {
+        let of = match self.ty(input).channels() {
+            Some(channels) if per_channel => Type::vector(channels),
+            None if per_channel => {
+                let message = format!("{} has no channels", self.ty(input));
+                self.error("type/kind", message, span, "a factor per channel needs channels");
+                return None;
+            }
+            _ => Type::new(Kind::Scalar, []),
+        };
+        let op = ParameterOp { of, frozen: false };
+        let own = LabelValue { path: Arc::from("scale"), span };
+        let counted = label.cloned().or_else(|| {
+            // Without a label it is named for what it is, and counted like any call.
+            let path = self.naming.path_for(None, "scale");
+            let local = path.rsplit('.').next().unwrap_or("scale");
+            Some(LabelValue { path: Arc::from(local), ..own.clone() })
+        });
+        self.emit_named(op.into(), &[], span, counted.as_ref(), [Some((Init::Constant(value), span)), None])
+    }
+}

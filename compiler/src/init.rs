@@ -1,0 +1,223 @@
+//! How parameters start.
+
+use crate::dim::Dim;
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// The distribution a parameter is drawn from.
+///
+/// Bounds and standard deviations that depend on fans use the fans of the parameter at hand ([`Fans`]), unless the
+/// spec names others.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Init {
+    /// All elements have this value.
+    Constant(f64),
+    /// Uniform on `[low, high)`.
+    Uniform { low: f64, high: f64 },
+    /// Normal.
+    Normal { mean: f64, std: f64 },
+    /// Uniform with bound `gain * sqrt(6 / (fan_in + fan_out))`. Glorot & Bengio, AISTATS 2010.
+    XavierUniform { gain: f64, fans: GivenFans },
+    /// Normal with standard deviation `gain * sqrt(2 / (fan_in + fan_out))`. Glorot & Bengio, AISTATS 2010.
+    XavierNormal { gain: f64, fans: GivenFans },
+    /// Uniform with bound `gain * sqrt(3 / fan_in)`. He et al., ICCV 2015. The default of PyTorch's linear and
+    /// convolution layers is this with gain `1/sqrt(3)`, for weights and biases alike.
+    KaimingUniform { gain: f64, fans: GivenFans },
+    /// Normal with standard deviation `gain / sqrt(fan_in)`. He et al., ICCV 2015.
+    KaimingNormal { gain: f64, fans: GivenFans },
+    /// Fixed sine-cosine table over a grid; see [`sincos_2d`].
+    SinCos2d { height: Dim, width: Dim },
+}
+
+/// Fans that the spec sets instead of those of the parameter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct GivenFans {
+    pub fan_in: Option<u64>,
+    pub fan_out: Option<u64>,
+}
+
+/// Number of inputs that feed one output element, and of outputs that one input element feeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Fans {
+    pub fan_in: u64,
+    pub fan_out: u64,
+}
+
+impl Init {
+    pub const ZERO: Init = Init::Constant(0.0);
+    pub const ONE: Init = Init::Constant(1.0);
+
+    /// PyTorch's default for linear and convolution weights, and for their biases with the weight's fans.
+    pub fn framework_default() -> Init {
+        Init::KaimingUniform { gain: 1.0 / libm::sqrt(3.0), fans: GivenFans::default() }
+    }
+
+    /// Whether every element starts at exactly zero.
+    pub fn is_zero(&self) -> bool {
+        let (mean, std) = match self {
+            Init::Constant(value) => (*value, 0.0),
+            Init::Uniform { low, high } => (*low, high - low),
+            Init::Normal { mean, std } => (*mean, *std),
+            Init::XavierUniform { gain, .. }
+            | Init::XavierNormal { gain, .. }
+            | Init::KaimingUniform { gain, .. }
+            | Init::KaimingNormal { gain, .. } => (0.0, *gain),
+            Init::SinCos2d { .. } => (1.0, 1.0),
+        };
+        mean == 0.0 && std == 0.0
+    }
+
+    /// Whether all elements start equal.
+    pub fn is_constant(&self) -> bool {
+        match self {
+            Init::Constant(_) => true,
+            Init::Uniform { low, high } => low == high,
+            Init::Normal { std, .. } => *std == 0.0,
+            Init::XavierUniform { gain, .. }
+            | Init::XavierNormal { gain, .. }
+            | Init::KaimingUniform { gain, .. }
+            | Init::KaimingNormal { gain, .. } => *gain == 0.0,
+            Init::SinCos2d { .. } => false,
+        }
+    }
+
+    /// Mean and standard deviation of an element.
+    pub fn mean_and_std(&self, own: Fans) -> (f64, f64) {
+        match self {
+            Init::Constant(value) => (*value, 0.0),
+            Init::Uniform { low, high } => ((low + high) / 2.0, (high - low) / libm::sqrt(12.0)),
+            Init::Normal { mean, std } => (*mean, *std),
+            Init::XavierUniform { .. } | Init::KaimingUniform { .. } => {
+                (0.0, self.bound(own).unwrap_or(0.0) / libm::sqrt(3.0))
+            }
+            Init::XavierNormal { gain, fans } => {
+                let fans = fans.or(own);
+                (0.0, gain * libm::sqrt(2.0 / (fans.fan_in + fans.fan_out).max(1) as f64))
+            }
+            Init::KaimingNormal { gain, fans } => (0.0, gain / libm::sqrt(fans.or(own).fan_in.max(1) as f64)),
+            // Sines and cosines over their period.
+            Init::SinCos2d { .. } => (0.0, libm::sqrt(0.5)),
+        }
+    }
+
+    /// The bound of a symmetric uniform distribution.
+    pub fn bound(&self, own: Fans) -> Option<f64> {
+        match self {
+            Init::XavierUniform { gain, fans } => {
+                let fans = fans.or(own);
+                Some(gain * libm::sqrt(6.0 / (fans.fan_in + fans.fan_out).max(1) as f64))
+            }
+            Init::KaimingUniform { gain, fans } => Some(gain * libm::sqrt(3.0 / fans.or(own).fan_in.max(1) as f64)),
+            Init::Constant(_)
+            | Init::Uniform { .. }
+            | Init::Normal { .. }
+            | Init::XavierNormal { .. }
+            | Init::KaimingNormal { .. }
+            | Init::SinCos2d { .. } => None,
+        }
+    }
+}
+
+impl GivenFans {
+    /// The fans in force.
+    pub fn or(self, own: Fans) -> Fans {
+        Fans { fan_in: self.fan_in.unwrap_or(own.fan_in), fan_out: self.fan_out.unwrap_or(own.fan_out) }
+    }
+}
+
+impl fmt::Display for Init {
+    /// As it would be written in a spec.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scaled = |f: &mut fmt::Formatter<'_>, name: &str, gain: f64, fans: &GivenFans| {
+            let mut arguments = vec![];
+            if gain != 1.0 {
+                arguments.push(format!("gain: {}", short(gain)));
+            }
+            arguments.extend(fans.fan_in.map(|fan| format!("fan_in: {fan}")));
+            arguments.extend(fans.fan_out.map(|fan| format!("fan_out: {fan}")));
+            match arguments.as_slice() {
+                [] => write!(f, "{name}"),
+                _ => write!(f, "{name}({})", arguments.join(", ")),
+            }
+        };
+        match self {
+            Init::Constant(value) if *value == 0.0 => write!(f, "zero"),
+            Init::Constant(value) if *value == 1.0 => write!(f, "one"),
+            Init::Constant(value) => write!(f, "constant({})", short(*value)),
+            Init::Uniform { low, high } => write!(f, "uniform({}, {})", short(*low), short(*high)),
+            Init::Normal { mean, std } if *mean == 0.0 => write!(f, "normal(std: {})", short(*std)),
+            Init::Normal { mean, std } => write!(f, "normal(std: {}, mean: {})", short(*std), short(*mean)),
+            Init::XavierUniform { gain, fans } => scaled(f, "xavier_uniform", *gain, fans),
+            Init::XavierNormal { gain, fans } => scaled(f, "xavier_normal", *gain, fans),
+            Init::KaimingUniform { gain, fans } => scaled(f, "kaiming_uniform", *gain, fans),
+            Init::KaimingNormal { gain, fans } => scaled(f, "kaiming_normal", *gain, fans),
+            Init::SinCos2d { height, width } => write!(f, "sincos_table({height}, {width})"),
+        }
+    }
+}
+
+impl Serialize for Init {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A number with at most six significant digits, without trailing zeros.
+pub fn short(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let magnitude = libm::floor(libm::log10(value.abs()));
+    if !(-4.0..9.0).contains(&magnitude) {
+        let text = format!("{value:.5e}");
+        let Some((mantissa, exponent)) = text.split_once('e') else { return text };
+        let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+        return format!("{mantissa}e{exponent}");
+    }
+    let decimals = (5.0 - magnitude).max(0.0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Row `token` of the two-dimensional sine-cosine position table, `channels` wide.
+///
+/// Tokens are row-major. The first half of the channels encodes the column, the second half the row; each half holds
+/// the sines, then the cosines, of `position * 10000^(-2i/half)`. facebookresearch/DiT `models.py`
+/// (`get_2d_sincos_pos_embed`), after Vaswani et al. 2017. Upstream computes in f64 and rounds to f32 at the end.
+pub fn sincos_2d(width: u64, channels: u64, token: u64, channel: u64) -> f64 {
+    let half = channels / 2;
+    let (row, column) = (token / width.max(1), token % width.max(1));
+    let (position, at) = if channel < half { (column, channel) } else { (row, channel - half) };
+    let quarter = (half / 2).max(1);
+    let exponent = (at % quarter) as f64 / quarter as f64;
+    let angle = position as f64 / libm::pow(10_000.0, exponent);
+    if at < quarter { libm::sin(angle) } else { libm::cos(angle) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn framework_default_is_one_over_root_fan_in() {
+        let bound = Init::framework_default().bound(Fans { fan_in: 64, fan_out: 7 });
+        assert!((bound.expect("uniform") - 0.125).abs() < 1e-15);
+    }
+
+    #[test]
+    fn numbers_print_short() {
+        assert_eq!(short(0.02), "0.02");
+        assert_eq!(short(1e-6), "1e-6");
+        assert_eq!(short(1.0 / libm::sqrt(3.0)), "0.57735");
+        assert_eq!(short(10000.0), "10000");
+        assert_eq!(short(-2.5), "-2.5");
+    }
+
+    #[test]
+    fn only_true_zeros_are_zero() {
+        assert!(Init::ZERO.is_zero());
+        assert!(Init::Normal { mean: 0.0, std: 0.0 }.is_zero());
+        assert!(Init::XavierUniform { gain: 0.0, fans: GivenFans::default() }.is_zero());
+        assert!(!Init::Constant(1e-5).is_zero());
+    }
+}

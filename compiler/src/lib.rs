@@ -1,0 +1,18 @@
+//! From syntax tree to knowledge: elaboration, the graph, analyses, lints. No tensor library, no I/O.
+
+pub mod analysis;
+mod compile;
+pub mod dim;
+pub mod elaborate;
+pub mod init;
+pub mod ir;
+pub mod library;
+pub mod lint;
+pub mod ops;
+pub mod program;
+pub mod source;
+pub mod suggest;
+pub mod types;
+
+pub use archc_grammar::{Diagnostic, FileId, Fix, Frame, Label, Level, Span};
+pub use compile::{Checked, CompileError, Compiled, Options, check, compile, has_errors};

@@ -1,0 +1,14 @@
+//! The standard library: `.arch` sources under `specs/std`, embedded in the binary.
+
+/// Name after `std.` and source of each file.
+pub const STD: &[(&str, &str)] = &[
+    ("embed", include_str!("../../specs/std/embed.arch")),
+    ("prelude", include_str!("../../specs/std/prelude.arch")),
+    ("transformer", include_str!("../../specs/std/transformer.arch")),
+    ("unet", include_str!("../../specs/std/unet.arch")),
+];
+
+/// The source of a file of the standard library.
+pub fn source(name: &str) -> Option<&'static str> {
+    STD.iter().find(|(own, _)| *own == name).map(|(_, text)| *text)
+}

@@ -1,0 +1,230 @@
+//! Rules about stability: each reads analyses, never syntax.
+//!
+//! A rule is one file: its documentation (which is its reference page), its declaration, what it finds. Findings hold
+//! facts; their wording is made last. Registration is one line in [`for_each_rule`].
+
+#![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+
+mod rules;
+
+use crate::analysis::liveness::Liveness;
+use crate::analysis::signal::Signal;
+use crate::analysis::streams::Streams;
+use crate::ir::{Graph, NodeId, ScopeId, ScopeKind};
+use crate::program::list;
+use crate::source::SourceMap;
+use crate::suggest::did_you_mean;
+use archc_grammar::{Diagnostic, Level, Span};
+use indexmap::IndexMap;
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is fixed about a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleInfo {
+    /// `group/name`
+    pub id: &'static str,
+    pub level: Level,
+    /// Markdown with the headings *What it does*, *Why is this bad*, *Example*, *Use instead*, *References*.
+    pub doc: &'static str,
+    run: fn(&Context<'_>) -> Vec<(NodeId, Diagnostic)>,
+}
+
+/// One thing that a rule found: facts, and how to say them.
+pub(crate) trait Rule: Sized {
+    const ID: &'static str;
+    const LEVEL: Level;
+    const DOC: &'static str;
+
+    /// Findings with the node at which `#[allow]` may excuse them.
+    fn check(context: &Context<'_>) -> Vec<(NodeId, Self)>;
+
+    /// Message, labels and help; id, level and chain are added.
+    fn report(&self, context: &Context<'_>) -> Report;
+}
+
+/// The wording of a finding.
+pub(crate) struct Report {
+    pub message: String,
+    pub labels: Vec<(Span, String)>,
+    pub notes: Vec<String>,
+    pub help: Option<String>,
+}
+
+/// What rules look at. Analyses that only some rules need are made when first asked for.
+pub(crate) struct Context<'g> {
+    pub graph: &'g Graph,
+    pub sources: &'g SourceMap,
+    streams: OnceCell<Streams>,
+    liveness: OnceCell<Liveness>,
+    signal: OnceCell<Signal>,
+}
+
+impl<'g> Context<'g> {
+    fn new(graph: &'g Graph, sources: &'g SourceMap) -> Self {
+        Self { graph, sources, streams: OnceCell::new(), liveness: OnceCell::new(), signal: OnceCell::new() }
+    }
+
+    pub fn streams(&self) -> &Streams {
+        self.streams.get_or_init(|| Streams::of(self.graph))
+    }
+
+    pub fn liveness(&self) -> &Liveness {
+        self.liveness.get_or_init(|| Liveness::of(self.graph))
+    }
+
+    pub fn signal(&self) -> &Signal {
+        self.signal.get_or_init(|| Signal::of(self.graph))
+    }
+
+    /// Where a user would look for a node: the expression that made it, or the call of the library block around it.
+    pub fn place(&self, node: NodeId) -> Span {
+        let node = self.graph.node(node);
+        if !self.is_library(node.span) {
+            return node.span;
+        }
+        self.place_of_scope(node.scope).unwrap_or(node.span)
+    }
+
+    /// The innermost call around a scope that is written outside of the standard library.
+    pub fn place_of_scope(&self, scope: ScopeId) -> Option<Span> {
+        let scopes = self.graph.enclosing(scope).map(|id| self.graph.scope(id));
+        scopes
+            .filter(|scope| scope.kind == ScopeKind::Block)
+            .map(|scope| scope.call)
+            .find(|call| !self.is_library(*call))
+    }
+
+    fn is_library(&self, span: Span) -> bool {
+        self.sources.get(span.file).is_some_and(|source| source.name.starts_with("std/"))
+    }
+}
+
+/// The one list of rules, by id.
+macro_rules! for_each_rule {
+    ($apply:ident) => {
+        $apply! {
+            attention_heads => AttentionHeads,
+            dead_product => DeadProduct,
+            missing_zero => MissingZero,
+            modulation_without_one => ModulationWithoutOne,
+            softmax_singleton => SoftmaxSingleton,
+            spatial_divisibility => SpatialDivisibility,
+            unnormalized_add => UnnormalizedAdd,
+            zero_in_name_only => ZeroInNameOnly,
+        }
+    };
+}
+pub(crate) use for_each_rule;
+
+/// All rules, by id.
+pub fn rules() -> &'static [RuleInfo] {
+    rules::TABLE
+}
+
+/// The rule of that id.
+pub fn rule(id: &str) -> Option<&'static RuleInfo> {
+    rules().iter().find(|rule| rule.id == id)
+}
+
+/// Whether an id belongs to a rule rather than to an error of the language.
+pub fn is_rule(id: &str) -> bool {
+    rule(id).is_some()
+}
+
+const fn info<R: Rule>() -> RuleInfo {
+    RuleInfo {
+        id: R::ID,
+        level: R::LEVEL,
+        doc: R::DOC,
+        run: |context| {
+            let found = R::check(context).into_iter();
+            found.map(|(node, finding)| (node, diagnostic::<R>(context, node, &finding))).collect()
+        },
+    }
+}
+
+fn diagnostic<R: Rule>(context: &Context<'_>, node: NodeId, finding: &R) -> Diagnostic {
+    let Report { message, labels, notes, help } = finding.report(context);
+    let mut problem = Diagnostic::new(R::LEVEL, R::ID, message);
+    for (span, text) in labels {
+        problem = problem.label(span, text);
+    }
+    problem.notes = notes;
+    problem.help = help;
+    problem.chain = context.graph.chain(context.graph.node(node).scope);
+    problem
+}
+
+/// Levels that differ from those of the rules; `None` switches a rule off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Levels(pub BTreeMap<String, Option<Level>>);
+
+impl Levels {
+    fn of(&self, rule: &RuleInfo) -> Option<Level> {
+        self.0.get(rule.id).copied().unwrap_or(Some(rule.level))
+    }
+}
+
+/// What linting a graph gives.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub diagnostics: Vec<Diagnostic>,
+    /// `#[allow]`s that excuse nothing in this graph.
+    pub unused_allows: Vec<Diagnostic>,
+}
+
+/// Findings of one rule that say the same of the same place.
+type Key = (Cow<'static, str>, Option<Span>, String);
+
+/// Runs all rules that are not switched off.
+pub fn lint(graph: &Graph, sources: &SourceMap, levels: &Levels) -> Findings {
+    let context = Context::new(graph, sources);
+    let mut found: IndexMap<Key, (Diagnostic, usize)> = IndexMap::new();
+    let mut used: BTreeSet<Span> = BTreeSet::new();
+    for rule in rules() {
+        let Some(level) = levels.of(rule) else { continue };
+        for (node, mut problem) in (rule.run)(&context) {
+            if let Some(allow) = graph.allowed(node, rule.id) {
+                used.extend(graph.allows.get(allow as usize).map(|entry| entry.span));
+                continue;
+            }
+            problem.level = level;
+            let key = (problem.id.clone(), problem.span(), problem.message.clone());
+            found.entry(key).or_insert((problem, 0)).1 += 1;
+        }
+    }
+    let diagnostics = found.into_values().map(|(mut problem, count)| {
+        if count > 1 {
+            problem.notes.push(format!("the same in {} more places of the unrolled model", count - 1));
+        }
+        problem
+    });
+    let mut findings = Findings { diagnostics: diagnostics.collect(), unused_allows: vec![] };
+    check_allows(graph, &used, &mut findings);
+    findings
+}
+
+fn check_allows(graph: &Graph, used: &BTreeSet<Span>, findings: &mut Findings) {
+    let mut seen: BTreeSet<Span> = BTreeSet::new();
+    for entry in &graph.allows {
+        if !seen.insert(entry.span) {
+            continue;
+        }
+        if !is_rule(&entry.rule) {
+            let known = rules().iter().map(|rule| rule.id);
+            let help = did_you_mean(&entry.rule, known.clone()).unwrap_or_else(|| format!("there are {}", list(known)));
+            let problem = Diagnostic::error("lint/unknown-rule", format!("there is no rule `{}`", entry.rule))
+                .label(entry.span, "allows nothing")
+                .help(help);
+            findings.diagnostics.push(problem);
+        } else if !used.contains(&entry.span) {
+            let message = format!("nothing here needs an `allow` for `{}`", entry.rule);
+            let problem = Diagnostic::new(Level::Warning, "lint/unused-allow", message)
+                .label(entry.span, "suppresses nothing")
+                .help("remove it");
+            findings.unused_allows.push(problem);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `attention/heads`
+
+use crate::lint::Report;
+use crate::ops::Op;
+use archc_grammar::Span;
+
+/// Heads narrower than this hardly tell keys apart; published networks use 32 to 160.
+const NARROW: u64 = 16;
+/// Published networks have at most 64 heads.
+const MANY: u64 = 64;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds attention whose heads are narrower than 16 channels, or more than 64.
+    ///
+    /// ## Why is this bad
+    ///
+    /// The number of heads and their width are easily swapped: diffusers' `attention_head_dim` means the number of
+    /// heads in its 2-D U-Nets and the width in others. The channels divide either way, so nothing fails, but 64 heads
+    /// of 5 channels compare keys by five numbers each, where 5 heads of 64 were meant. Checkpoints load as well,
+    /// because the shapes of the weights are the same; only the output is wrong.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// model Swapped(x: tokens[64, 320]) -> tokens[64, 320] {
+    ///     let [q, k, v] = x -> linear(3 * 320) @qkv -> chunk(3)
+    ///     attention(q, k, v, heads: 64) -> linear(320) @proj
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// model Meant(x: tokens[64, 320]) -> tokens[64, 320] {
+    ///     let [q, k, v] = x -> linear(3 * 320) @qkv -> chunk(3)
+    ///     attention(q, k, v, heads: 5) -> linear(320) @proj
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * huggingface/diffusers#2011: `attention_head_dim` is the number of heads.
+    "attention/heads", Warning
+    pub struct AttentionHeads {
+        call: Span,
+        operation: Span,
+        heads: u64,
+        width: u64,
+    }
+
+    check(context) {
+        let graph = context.graph;
+        let found = graph.node_ids().filter_map(|id| {
+            let Some(Op::Attention(attention)) = graph.node(id).op() else { return None };
+            let query = graph.operand(id, 0)?;
+            let (heads, channels) = (attention.heads, graph.node(query).ty.channels()?);
+            let width = channels / heads.max(1);
+            // A single head cannot be wider than the features are.
+            let odd = heads > 1 && width < NARROW || heads > MANY;
+            let (call, operation) = (context.place(id), graph.node(id).span);
+            odd.then_some((id, AttentionHeads { call, operation, heads, width }))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let AttentionHeads { heads, width, call, operation } = finding;
+        let mut labels = vec![(*call, format!("{heads} heads of {width} channels"))];
+        if call != operation {
+            labels.push((*operation, "in this attention".to_owned()));
+        }
+        // Swapped, they would be the usual way round.
+        let swapped = width < heads && *heads >= NARROW;
+        Report {
+            message: format!("{heads} heads of {width} channels each"),
+            labels,
+            notes: vec![],
+            help: Some(if swapped {
+                format!("was the number of heads swapped with their width? {width} heads of {heads} channels fit too")
+            } else {
+                format!("published networks use heads of 32 to 160 channels, and at most {MANY} of them")
+            }),
+        }
+    }
+}

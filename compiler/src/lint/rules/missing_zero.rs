@@ -1,0 +1,185 @@
+//! `init/missing-zero`
+
+use crate::analysis::streams::{Merge, MergeKind};
+use crate::ir::{Graph, NodeId, Parameter};
+use crate::lint::{Context, Report};
+use crate::ops::{Op, Passage};
+use archc_grammar::Span;
+
+/// Residual sums in a row from which on their starts matter.
+const DEEP: u32 = 12;
+/// A start this much smaller than usual silences a branch as well as zero does.
+const SMALL: f64 = 0.1;
+/// Allowed growth of the stream's variance over all of the stack, in units of one branch.
+const GROWTH: f64 = 2.0;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds branches of a deep residual stack (12 sums or more) that start neither at zero, nor gated by a zero, nor
+    /// scaled with depth.
+    ///
+    /// ## Why is this bad
+    ///
+    /// Every branch adds its variance to the stream. With branches that are normalised first, L of them take the
+    /// variance from 1 to about 1 + L: 101 after 100 blocks, measured and predicted. Without a norm in front the
+    /// growth is geometric: 2^100, or 1.5^100 = 4e17 with a factor of 1/√2 on each branch. The last layers then see
+    /// a stream in which no single branch counts. A branch whose last layer starts at zero makes the block an
+    /// identity: signal and gradient pass unchanged, and depth costs nothing at the start.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// model Deep(x: tokens[16, 64]) -> tokens[16, 64] {
+    ///     let h = x
+    ///     for i in 0..16 {
+    ///         h = h -> residual { layer_norm() @norm.{i} -> linear(256) @fc1.{i} -> gelu() -> linear(64) @fc2.{i} }
+    ///     }
+    ///     h -> layer_norm() @norm_out
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// model Deep(x: tokens[16, 64]) -> tokens[16, 64] {
+    ///     let h = x
+    ///     for i in 0..16 {
+    ///         h = h -> residual {
+    ///             layer_norm() @norm.{i} -> linear(256) @fc1.{i} -> gelu() -> linear(64, init: zero) @fc2.{i}
+    ///         }
+    ///     }
+    ///     h -> layer_norm() @norm_out
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Goyal et al., *Accurate, Large Minibatch SGD*, 2017: zero γ in the last norm of each branch.
+    /// * Zhang et al., *Fixup Initialization*, ICLR 2019; De & Smith, *Batch Normalization Biases Residual Blocks
+    ///   Towards the Identity Function in Deep Networks*, NeurIPS 2020.
+    /// * huggingface/diffusers#639, #3917: `proj_out` is not zero as it is in the original.
+    "init/missing-zero", Warning
+    pub struct MissingZero {
+        branch: Span,
+        parameter: String,
+        init: String,
+        depth: u32,
+    }
+
+    check(context) {
+        let depth = context.streams().max_depth();
+        if depth < DEEP {
+            return vec![];
+        }
+        let sums = context.streams().merges.iter().filter(|merge| merge.kind == MergeKind::Residual);
+        let found = sums.filter_map(|merge| loud_branch(context, merge, depth).map(|finding| (merge.node, finding)));
+        found.collect()
+    }
+
+    report(finding, _context) {
+        Report {
+            message: format!("a branch of a stack of {} residual sums starts at full strength", finding.depth),
+            labels: vec![(finding.branch, format!("its last layer starts as {}", finding.init))],
+            notes: vec![format!(
+                "`{}`: with branches of unit variance the stream's variance grows from 1 to {}",
+                finding.parameter,
+                finding.depth + 1
+            )],
+            help: Some(
+                "start the last layer of the branch at zero (`init: zero`), gate the branch by something that starts \
+                 at zero, or scale it by 1/sqrt(depth)"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// The finding, if a branch is neither silent nor scaled with depth.
+fn loud_branch(context: &Context<'_>, merge: &Merge, depth: u32) -> Option<MissingZero> {
+    let graph = context.graph;
+    if graph.node(merge.node).op().map(|op| op.as_operator().passage()) != Some(Passage::Add)
+        || is_rescaled(graph, merge.node)
+    {
+        return None;
+    }
+    let mut at = merge.branch;
+    let mut scale = 1.0;
+    loop {
+        let node = graph.node(at);
+        let op = node.op()?;
+        if context.liveness().starts_zero(at) {
+            return None;
+        }
+        match op.as_operator().passage() {
+            Passage::Keep | Passage::Resample => {}
+            Passage::Scale => {
+                if let Op::Affine(affine) = op {
+                    scale *= affine.scale.abs();
+                }
+            }
+            // A gate that starts small; one that starts at zero has been seen above.
+            Passage::Gate => {
+                let small = graph.operands(at).into_iter().any(|operand| starts_small(graph, operand));
+                if small {
+                    return None;
+                }
+            }
+            Passage::Source
+            | Passage::Normalize
+            | Passage::Project
+            | Passage::Transform
+            | Passage::Add
+            | Passage::Join
+            | Passage::Cut => break,
+        }
+        at = context.streams().main_operand(at)?;
+    }
+    if scale * scale * f64::from(depth) <= GROWTH {
+        return None;
+    }
+    let last = graph.node(at).parameters.iter().map(|id| graph.parameter(*id)).find(|p| p.name != "bias");
+    if last.is_some_and(is_small) {
+        return None;
+    }
+    let branch = context.place(at);
+    Some(match last {
+        Some(parameter) => MissingZero {
+            branch,
+            parameter: parameter.path.to_string(),
+            init: parameter.init.to_string(),
+            depth,
+        },
+        None => {
+            let name = graph.node(at).op().map_or("input", Op::name);
+            MissingZero { branch, parameter: name.to_owned(), init: format!("`{name}`"), depth }
+        }
+    })
+}
+
+/// Whether every use of a sum divides it: `(x + f(x)) / sqrt(2)`.
+fn is_rescaled(graph: &Graph, sum: NodeId) -> bool {
+    let mut users = graph.users(sum).peekable();
+    users.peek().is_some()
+        && users.all(|(user, _)| {
+            matches!(graph.node(user).op(), Some(Op::Affine(affine)) if affine.scale.abs() < 1.0 && affine.shift == 0.0)
+        })
+}
+
+/// Whether a factor is a parameter that starts near zero: LayerScale.
+fn starts_small(graph: &Graph, node: NodeId) -> bool {
+    let node = graph.node(node);
+    matches!(node.op(), Some(Op::Parameter(_)))
+        && node.parameters.iter().all(|id| {
+            let (mean, std) = graph.parameter(*id).init.mean_and_std(graph.parameter(*id).fans);
+            mean.abs() <= SMALL && std <= SMALL
+        })
+}
+
+/// Whether a layer starts much smaller than layers do.
+fn is_small(parameter: &Parameter) -> bool {
+    let (mean, std) = parameter.init.mean_and_std(parameter.fans);
+    let size = libm::sqrt(mean * mean + std * std);
+    // A norm's weight starts at one, a map's at 1/sqrt(fan_in) or so.
+    size <= SMALL / libm::sqrt(parameter.fans.fan_in.max(1) as f64)
+}

@@ -1,0 +1,147 @@
+//! `condition/modulation-without-one`
+
+use crate::init::short;
+use crate::ir::{Graph, NodeId};
+use crate::lint::{Context, Report};
+use crate::ops::{Op, Passage};
+use crate::types::Kind;
+use archc_grammar::Span;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds normalised features that are multiplied by a scale with mean zero: `scale * norm(x)` where
+    /// `(1 + scale) * norm(x)` is meant.
+    ///
+    /// ## Why is this bad
+    ///
+    /// A scale that comes from a condition by a linear map has mean zero at initialisation. Multiplied by it, features
+    /// of unit variance keep the variance of the scale: 0.236 at the default initialisation, 0 where the map starts at
+    /// zero, instead of 1.236 and 1. The papers write γ(c) ⊙ norm(x) + β(c); the code of every one of them has the one.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// model Silenced(x: tokens[16, 32], c: vector[8]) -> tokens[16, 32] {
+    ///     let [shift, scale] = c -> silu() -> linear(64) @modulation -> chunk(2)
+    ///     (x -> layer_norm(affine: false)) * scale + shift
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// model Modulated(x: tokens[16, 32], c: vector[8]) -> tokens[16, 32] {
+    ///     let [shift, scale] = c -> silu() -> linear(64) @modulation -> chunk(2)
+    ///     (x -> layer_norm(affine: false)) * (1 + scale) + shift
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Perez et al., *FiLM*, AAAI 2018, section 7.2: predict Δγ with γ = 1 + Δγ, "since initially zero-centred γ can
+    ///   zero out feature map activations".
+    /// * openai/guided-diffusion `unet.py`, facebookresearch/DiT `models.py`: `x * (1 + scale) + shift`.
+    "condition/modulation-without-one", Error
+    pub struct ModulationWithoutOne {
+        product: Span,
+        scale: Span,
+        /// Mean square of the scale at initialisation, where it is known.
+        square: Option<f64>,
+    }
+
+    check(context) {
+        let graph = context.graph;
+        let found = graph.node_ids().filter_map(|id| {
+            let Some(Op::Multiply(_)) = graph.node(id).op() else { return None };
+            let (a, b) = (graph.operand(id, 0)?, graph.operand(id, 1)?);
+            let (features, scale) = if is_normalized(graph, a) { (a, b) } else { (b, a) };
+            if !is_normalized(graph, features) || !is_scale(graph, scale) {
+                return None;
+            }
+            let source = centred_source(context, scale)?;
+            let finding = ModulationWithoutOne {
+                product: context.place(id),
+                scale: context.place(source),
+                square: context.signal().at(scale).square(),
+            };
+            Some((id, finding))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let notes = finding.square.map(|square| {
+            format!(
+                "at initialisation the product has mean square {}, with the one it would be {}",
+                short((square * 1e3).round() / 1e3),
+                short(((1.0 + square) * 1e3).round() / 1e3)
+            )
+        });
+        Report {
+            message: "normalised features are multiplied by a scale with mean zero".to_owned(),
+            labels: vec![
+                (finding.product, "silences the features at the start".to_owned()),
+                (finding.scale, "the scale comes from here, centred at zero".to_owned()),
+            ],
+            notes: notes.into_iter().collect(),
+            help: Some("write `(1 + scale) * x`, or `x -> modulate(shift, scale)`".to_owned()),
+        }
+    }
+}
+
+/// Whether a value comes straight from a normalisation.
+fn is_normalized(graph: &Graph, mut at: NodeId) -> bool {
+    loop {
+        let Some(op) = graph.node(at).op() else { return false };
+        match op.as_operator().passage() {
+            Passage::Normalize => return true,
+            Passage::Keep => match graph.operand(at, 0) {
+                Some(operand) => at = operand,
+                None => return false,
+            },
+            Passage::Source
+            | Passage::Scale
+            | Passage::Gate
+            | Passage::Resample
+            | Passage::Project
+            | Passage::Transform
+            | Passage::Add
+            | Passage::Join
+            | Passage::Cut => return false,
+        }
+    }
+}
+
+/// Whether a value is one factor for each channel of a sample.
+fn is_scale(graph: &Graph, node: NodeId) -> bool {
+    let ty = &graph.node(node).ty;
+    ty.kind == Kind::Vector && ty.batched
+}
+
+/// The linear map that a scale comes from, if nothing on the way moves its mean away from zero.
+fn centred_source(context: &Context<'_>, mut at: NodeId) -> Option<NodeId> {
+    let graph = context.graph;
+    loop {
+        let node = graph.node(at);
+        let op = node.op()?;
+        match op.as_operator().passage() {
+            Passage::Project | Passage::Source if !node.parameters.is_empty() => {
+                let centred = node.parameters.iter().all(|id| {
+                    let parameter = graph.parameter(*id);
+                    parameter.init.mean_and_std(parameter.fans).0 == 0.0
+                });
+                return centred.then_some(at);
+            }
+            Passage::Keep | Passage::Cut | Passage::Scale => at = graph.operand(at, 0)?,
+            Passage::Source
+            | Passage::Gate
+            | Passage::Normalize
+            | Passage::Resample
+            | Passage::Project
+            | Passage::Transform
+            | Passage::Add
+            | Passage::Join => return None,
+        }
+    }
+}

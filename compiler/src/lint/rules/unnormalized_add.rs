@@ -1,0 +1,122 @@
+//! `skip/unnormalized-add`
+
+use crate::analysis::streams::{Merge, MergeKind};
+use crate::init::short;
+use crate::ir::NodeId;
+use crate::lint::{Context, Report};
+use crate::ops::Passage;
+use archc_grammar::Span;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds long skips that are added to the decoder as they are: neither normalised, nor scaled, nor gated, and with
+    /// a sum that is not brought back to scale.
+    ///
+    /// ## Why is this bad
+    ///
+    /// The variance of the sum is `Var(d) + Var(s) + 2 Cov(d, s)`. Encoder and decoder features differ in scale, and
+    /// they are correlated, since the decoder descends from what was saved: with correlation 0.5 and equal scales each
+    /// fusion multiplies the variance by 3, or by 1.5 behind a division by √2, which over twelve fusions is a factor
+    /// of 130. The larger summand drowns the other. Networks with many unscaled long skips oscillate in training;
+    /// scaling the skips by a constant, or by one that falls with depth, removes it and speeds training up by about
+    /// half (ScaleLong).
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// model Additive(x: image[4, 32, 32]) -> image[4, 32, 32] {
+    ///     skip long(fuse: add)
+    ///     let h = x -> conv2d(32, kernel: 3) @stem
+    ///     long <- h
+    ///     h = h -> conv2d(32, kernel: 3, stride: 2) @down -> silu() -> upsample(2) -> conv2d(32, kernel: 3) @up
+    ///     h -> join(long) -> conv2d(4, kernel: 3) @head
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// model Additive(x: image[4, 32, 32]) -> image[4, 32, 32] {
+    ///     skip long(fuse: add, norm: group_norm(groups: 8), scale: 0.7, renorm: true)
+    ///     let h = x -> conv2d(32, kernel: 3) @stem
+    ///     long <- h
+    ///     h = h -> conv2d(32, kernel: 3, stride: 2) @down -> silu() -> upsample(2) -> conv2d(32, kernel: 3) @up
+    ///     h -> join(long) -> conv2d(4, kernel: 3) @head
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Huang et al., *ScaleLong: Towards More Stable Training of Diffusion Model via Scaling Network Long Skip
+    ///   Connection*, NeurIPS 2023.
+    /// * YuchuanTian/U-DiT#7: block-wise additive skips converge very slowly.
+    "skip/unnormalized-add", Warning
+    pub struct UnnormalizedAdd {
+        sum: Span,
+        saved: Span,
+        /// Mean squares of the decoder feature and of the skip, where they are known.
+        squares: Option<(f64, f64)>,
+    }
+
+    check(context) {
+        let found = context.streams().merges.iter().filter(|merge| is_bare_sum(context, merge)).map(|merge| {
+            let square = |node: NodeId| context.signal().at(node).square();
+            let finding = UnnormalizedAdd {
+                sum: context.place(merge.node),
+                saved: context.place(merge.fork),
+                squares: square(merge.branch).zip(square(merge.carry)),
+            };
+            (merge.node, finding)
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let notes = finding.squares.map(|(decoder, skip)| {
+            format!(
+                "at initialisation the decoder feature has mean square {}, the skip {}",
+                short_figure(decoder),
+                short_figure(skip)
+            )
+        });
+        Report {
+            message: "this long skip is added without normalisation or scale".to_owned(),
+            labels: vec![
+                (finding.sum, "added to the decoder feature here".to_owned()),
+                (finding.saved, "saved here".to_owned()),
+            ],
+            notes: notes.into_iter().collect(),
+            help: Some(
+                "normalise the skip (`norm: group_norm(..)`), scale it (`scale: 0.7`), and divide the sum by its \
+                 deviation (`renorm: true`)"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+fn short_figure(value: f64) -> String {
+    let digits = format!("{value:.2e}");
+    digits.parse().map_or(digits.clone(), short)
+}
+
+fn is_bare_sum(context: &Context<'_>, merge: &Merge) -> bool {
+    if merge.kind != MergeKind::LongSkip || passage(context, merge.node) != Some(Passage::Add) {
+        return false;
+    }
+    let controlled = |node: &NodeId| {
+        matches!(passage(context, *node), Some(Passage::Normalize | Passage::Scale | Passage::Gate))
+    };
+    if merge.bypass.iter().any(controlled) {
+        return false;
+    }
+    // A sum whose every use brings it back to unit scale first.
+    let mut users = context.graph.users(merge.node).peekable();
+    let rescaled = users.peek().is_some() && users.all(|(user, _)| controlled(&user));
+    !rescaled
+}
+
+fn passage(context: &Context<'_>, node: NodeId) -> Option<Passage> {
+    context.graph.node(node).op().map(|op| op.as_operator().passage())
+}

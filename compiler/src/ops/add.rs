@@ -1,0 +1,76 @@
+//! Sum of two values.
+
+use super::{
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::operator;
+use crate::types::{Kind, Type, broadcast};
+
+operator! {
+    /// Sum of two values, element by element; also written `a + b`.
+    ///
+    /// Axes are aligned by meaning: a vector stretches over the positions of an image or of tokens with as many
+    /// channels, a number per sample stretches over everything, an axis of size 1 stretches to its partner's.
+    "add"(a, b)
+    pub struct Add {}
+}
+
+impl Operator for Add {
+    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        combine(operands, "added")
+    }
+
+    fn parameters(&self, _: &[&Type]) -> Parameters {
+        Parameters::new()
+    }
+
+    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
+        match operands {
+            [a, b] => a.plus(b),
+            _ => Moments::unknown("an operand is missing"),
+        }
+    }
+
+    fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {
+        result.iter().product()
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Add
+    }
+
+    fn alignments(&self, operands: &[&Type], result: &Type) -> Alignments {
+        operands.iter().map(|x| Alignment::elementwise(x, result)).collect()
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        at.elementwise(|x| x.iter().copied().fold(Facts::ZERO, Facts::or))
+    }
+
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        Gradients::of_operands((0..at.operands.len()).map(|operand| at.unstretched(operand, gradient)))
+    }
+}
+
+/// Type of an element-wise combination, or why there is none.
+pub(super) fn combine(operands: &[&Type], verb: &str) -> Result<Type, Misuse> {
+    let [a, b] = operands else { return Err(Misuse::new("type/kind", "two operands are needed")) };
+    broadcast(a, b).map_err(|error| {
+        let misuse = Misuse::new("shape/mismatch", format!("{a} and {b} cannot be {verb}"));
+        match (error.axis, a.kind, b.kind) {
+            (Some(axis), _, _) => {
+                let size = |ty: &Type| ty.dim(axis).map_or("none".to_owned(), |dim| dim.to_string());
+                misuse.help(format!("they differ in {}: {} and {}", axis.name(), size(a), size(b)))
+            }
+            (None, Kind::Image, Kind::Tokens) | (None, Kind::Tokens, Kind::Image) => {
+                misuse.help("bring both to one layout with `to_tokens()` or `to_image(height, width)`")
+            }
+            (None, Kind::Label, _) | (None, _, Kind::Label) => {
+                misuse.help("turn class labels into vectors first: `y -> embedding(classes, dim)`")
+            }
+            _ => misuse,
+        }
+    })
+}

@@ -1,0 +1,187 @@
+//! Values side by side along an axis.
+
+use super::{
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
+    Passage,
+};
+use crate::analysis::liveness::facts::Grid;
+use crate::analysis::moments::Moments;
+use crate::dim::Dim;
+use crate::operator;
+use crate::types::{Axis, Kind, Type};
+
+crate::choice! {
+    /// The axis along which values are joined or cut.
+    pub enum JoinAxis {
+        /// The channels.
+        Channels = "channels",
+        /// The tokens.
+        Tokens = "tokens",
+    }
+}
+
+impl JoinAxis {
+    pub fn axis(self) -> Axis {
+        match self {
+            JoinAxis::Channels => Axis::Channel,
+            JoinAxis::Tokens => Axis::Token,
+        }
+    }
+}
+
+operator! {
+    /// Joins values along the channels, or along the tokens, in the order given.
+    "concat"(x...)
+    pub struct Concat {
+        /// What is joined.
+        along: JoinAxis = JoinAxis::Channels,
+    }
+}
+
+impl Concat {
+    /// Where the operands start in the result, as far as sizes are known.
+    fn offsets(&self, operands: &[&Type]) -> Vec<Option<u64>> {
+        let mut offset = Some(0);
+        operands
+            .iter()
+            .map(|operand| {
+                let start = offset;
+                let size = operand.dim(self.along.axis()).and_then(Dim::known);
+                offset = offset.zip(size).map(|(start, size)| start + size);
+                start
+            })
+            .collect()
+    }
+}
+
+impl Operator for Concat {
+    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        let axis = self.along.axis();
+        let Some((first, rest)) = operands.split_first() else {
+            return Err(Misuse::new("type/kind", "`concat` needs at least one operand"));
+        };
+        if first.axis(axis).is_none() || first.kind == Kind::Label {
+            return Err(Misuse::new("type/kind", format!("{first} has no {} to join", axis.name())).at(0));
+        }
+        let mut result = (*first).clone();
+        for (at, other) in rest.iter().enumerate() {
+            let differs = first.kind.axes().iter().find(|own| **own != axis && first.dim(**own) != other.dim(**own));
+            if other.kind != first.kind || differs.is_some() {
+                let misuse = Misuse::new("shape/mismatch", format!("{first} and {other} cannot be joined"));
+                return Err(match differs {
+                    Some(axis) if other.kind == first.kind => {
+                        misuse.at(at + 1).help(format!("they differ in {}", axis.name()))
+                    }
+                    _ => misuse.at(at + 1),
+                });
+            }
+            let sum = match (result.dim(axis), other.dim(axis)) {
+                (Some(a), Some(b)) => a.plus(b),
+                _ => Err(crate::dim::DimError::OutOfRange),
+            };
+            let sum = sum.map_err(|_| Misuse::new("shape/size", "the joined axis is too long").at(at + 1))?;
+            result = result.with(axis, sum);
+            result.batched |= other.batched;
+        }
+        Ok(result)
+    }
+
+    fn parameters(&self, _: &[&Type]) -> Parameters {
+        Parameters::new()
+    }
+
+    fn moments(&self, types: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
+        // The mean over all elements, each operand by its share of the joined axis.
+        let sizes: Option<Vec<f64>> = types
+            .iter()
+            .map(|ty| ty.dim(self.along.axis()).and_then(Dim::known).map(|size| size as f64))
+            .collect();
+        let Some(sizes) = sizes else { return Moments::unknown("the share of each part depends on a size") };
+        let total: f64 = sizes.iter().sum();
+        operands.iter().zip(&sizes).fold(Moments::known(0.0, 0.0), |sum, (operand, size)| {
+            let share = size / total;
+            sum.with(operand, |(m, q), (n, r)| Moments::known(m + share * n, q + share * r))
+        })
+    }
+
+    fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {
+        0
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Join
+    }
+
+    fn alignments(&self, operands: &[&Type], result: &Type) -> Alignments {
+        let offsets = self.offsets(operands);
+        let link = |offset: Option<u64>| offset.map_or(Link::Unrelated, Link::PartOfResult);
+        let known = result.dim(self.along.axis()).and_then(Dim::known).is_some();
+        offsets
+            .into_iter()
+            .map(|offset| {
+                let part = link(offset.filter(|_| known));
+                match self.along {
+                    JoinAxis::Channels => Alignment { channels: part, tokens: Link::Same },
+                    JoinAxis::Tokens => Alignment { channels: Link::Same, tokens: part },
+                }
+            })
+            .collect()
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        let mut result = Grid::new(at.rows, at.columns);
+        for (operand, (_, x)) in at.operands.iter().enumerate() {
+            for row in 0..at.rows {
+                for column in 0..at.columns {
+                    let (own_row, own_column) = self.place(at, operand, row, column);
+                    if let (Some(own_row), Some(own_column)) = (own_row, own_column) {
+                        result.add(row, column, x.at(own_row, own_column));
+                    }
+                }
+            }
+        }
+        result
+    }
+
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        Gradients::of_operands(at.operands.iter().enumerate().map(|(operand, (_, x))| {
+            let mut result = Grid::new(x.rows(), x.columns());
+            for row in 0..gradient.rows() {
+                for column in 0..gradient.columns() {
+                    let (own_row, own_column) = self.place(at, operand, row, column);
+                    if let (Some(own_row), Some(own_column)) = (own_row, own_column) {
+                        result.add(own_row.min(x.rows() - 1), own_column.min(x.columns() - 1), gradient.at(row, column));
+                    }
+                }
+            }
+            result
+        }))
+    }
+}
+
+impl Concat {
+    /// The cell of an operand that lies under a cell of the result, if it has one there. Where a size is unknown
+    /// the result is not cut, and every operand lies under its one cell.
+    fn place(&self, at: &Flow<'_>, operand: usize, row: usize, column: usize) -> (Option<usize>, Option<usize>) {
+        let parts = |grid: &Grid| match self.along {
+            JoinAxis::Channels => grid.columns(),
+            JoinAxis::Tokens => grid.rows(),
+        };
+        let total: usize = at.operands.iter().map(|(_, grid)| parts(grid)).sum();
+        let (here, all) = match self.along {
+            JoinAxis::Channels => (column, at.columns),
+            JoinAxis::Tokens => (row, at.rows),
+        };
+        let own = if all == total {
+            let start: usize = at.operands.iter().take(operand).map(|(_, grid)| parts(grid)).sum();
+            let size = at.operands.get(operand).map_or(0, |(_, grid)| parts(grid));
+            here.checked_sub(start).filter(|own| *own < size)
+        } else {
+            Some(0)
+        };
+        match self.along {
+            JoinAxis::Channels => (Some(row), own),
+            JoinAxis::Tokens => (own, Some(column)),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Convolution over images.
+
+use super::attribute::{Padding, Pair};
+use super::linear::{affine_flow, affine_flow_back, affine_moments, affine_parameters};
+use super::{
+    Alignments, Alignment, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
+    channels_of,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::dim::{Dim, DimError};
+use crate::init::Fans;
+use crate::operator;
+use crate::types::{Axis, Kind, Type};
+use smallvec::smallvec;
+
+operator! {
+    /// Two-dimensional convolution.
+    ///
+    /// `image[C, H, W] -> image[features, H', W']` with `H' = floor((H + top + bottom - kernel) / stride) + 1`.
+    /// Parameters: `weight [features, C, kernel, kernel]`, `bias [features]`.
+    "conv2d"(x)
+    pub struct Conv2d {
+        /// Channels of the result.
+        features: u64,
+        /// Height and width of the window.
+        kernel: Pair,
+        /// Step of the window.
+        stride: Pair = Pair::both(1),
+        /// Zeros around the image: `same` keeps the size at stride 1.
+        padding: Padding = Padding::Same,
+        /// Whether a bias is added.
+        bias: bool = true,
+    }
+}
+
+impl Conv2d {
+    /// Whether every output position sees one input position and every input position is seen.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == Pair::both(1) && self.stride == Pair::both(1) && !self.is_padded()
+    }
+
+    fn is_padded(&self) -> bool {
+        self.padding.for_kernel(self.kernel) != (0, 0, 0, 0)
+    }
+
+    fn window(
+        &self,
+        axis: Axis,
+        size: &Dim,
+        (kernel, stride, padding): (u64, u64, u64),
+        obligations: &mut Obligations,
+    ) -> Result<Dim, Misuse> {
+        // Windows that tile the image must tile all of it; a floor would drop rows of the image silently.
+        let tiles = kernel == stride && padding == 0 && stride > 1;
+        let windowed = if tiles { size.over(stride) } else { size.windowed(kernel, stride, padding) };
+        windowed.map(|result| obligations.keep(result)).map_err(|error| {
+            let (name, size) = (axis.name(), size.to_string());
+            match error {
+                DimError::Remainder { dividend, divisor } => {
+                    let (below, above) = (dividend / divisor * divisor, (dividend / divisor + 1) * divisor);
+                    Misuse::new(
+                        "shape/remainder",
+                        format!("a {name} of {dividend} cannot be cut into patches of {divisor}"),
+                    )
+                    .at(0)
+                    .help(format!("the nearest sizes that can are {below} and {above}"))
+                }
+                DimError::OutOfRange => Misuse::new(
+                    "shape/window",
+                    format!("a window of {kernel} does not fit a {name} of {size} with {padding} added"),
+                )
+                .at(0),
+            }
+        })
+    }
+}
+
+impl Operator for Conv2d {
+    fn infer(&self, operands: &[&Type], obligations: &mut Obligations) -> Result<Type, Misuse> {
+        channels_of(operands, 0, "conv2d")?;
+        let x = match operands {
+            [x] if x.kind == Kind::Image => *x,
+            _ => {
+                let found = operands.first().map_or_else(String::new, |x| x.to_string());
+                let misuse = Misuse::new("type/kind", format!("`conv2d` acts on images, found {found}")).at(0);
+                return Err(match operands.first().map(|x| x.kind) {
+                    Some(Kind::Tokens) => misuse.help("use `linear`, or `to_image()` first"),
+                    _ => misuse,
+                });
+            }
+        };
+        let (top, left, bottom, right) = self.padding.for_kernel(self.kernel);
+        let mut result = x.clone().with(Axis::Channel, self.features.into());
+        for (axis, window) in [
+            (Axis::Height, (self.kernel.height, self.stride.height, top + bottom)),
+            (Axis::Width, (self.kernel.width, self.stride.width, left + right)),
+        ] {
+            if let Some(size) = x.dim(axis) {
+                result = result.with(axis, self.window(axis, size, window, obligations)?);
+            }
+        }
+        Ok(result)
+    }
+
+    fn parameters(&self, operands: &[&Type]) -> Parameters {
+        let inputs = operands.first().and_then(|x| x.channels()).unwrap_or(0);
+        let area = self.kernel.height * self.kernel.width;
+        let fans = Fans { fan_in: inputs * area, fan_out: self.features * area };
+        affine_parameters(vec![self.features, inputs, self.kernel.height, self.kernel.width], fans, self.bias)
+    }
+
+    fn moments(&self, types: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
+        let inputs = types.first().and_then(|x| x.channels()).unwrap_or(0);
+        // Windows at the border see fewer pixels: on average the share of taps that fall into the image.
+        let taps = types.first().map_or(1.0, |x| self.mean_taps(x));
+        affine_moments(inputs as f64 * taps, operands, parameters)
+    }
+
+    fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
+        let inputs = operands.first().and_then(|shape| shape.first()).copied().unwrap_or(0);
+        let taps = inputs * self.kernel.height * self.kernel.width;
+        result.iter().product::<u64>() * (2 * taps + u64::from(self.bias))
+    }
+
+    fn passage(&self) -> Passage {
+        if self.is_pointwise() { Passage::Project } else { Passage::Transform }
+    }
+
+    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
+        smallvec![Alignment::UNRELATED]
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        if self.is_pointwise() {
+            return affine_flow(at, |x| x);
+        }
+        let padded = self.is_padded();
+        affine_flow(at, |x| {
+            // Zeros at the border make even a uniform image vary; windows of a centred image are not centred.
+            x.with(Facts::POSITIONS, x.nonzero() && padded)
+                .with(Facts::MEAN_POSITIONS, x.nonzero())
+                .with(Facts::MEAN_ALL, x.nonzero())
+        })
+    }
+
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        if self.is_pointwise() {
+            return affine_flow_back(at, gradient, |dy| dy, |x, dy| x.times(dy).sum_positions());
+        }
+        let padded = self.is_padded();
+        let scattered = |dy: Facts| {
+            dy.with(Facts::POSITIONS, dy.nonzero())
+                .with(Facts::MEAN_POSITIONS, dy.nonzero() && (padded || dy.has(Facts::MEAN_POSITIONS)))
+        };
+        affine_flow_back(at, gradient, scattered, |x, dy| {
+            if !padded && !x.has(Facts::POSITIONS) { x.times(dy).sum_positions() } else { dy.when(x.nonzero()) }
+        })
+    }
+}
+
+impl Conv2d {
+    /// Average number of kernel taps that fall into the image, over the positions of the result.
+    fn mean_taps(&self, x: &Type) -> f64 {
+        let (top, left, _, _) = self.padding.for_kernel(self.kernel);
+        let along = |axis: Axis, kernel: u64, stride: u64, before: u64| {
+            let Some(size) = x.dim(axis).and_then(Dim::known) else { return kernel as f64 };
+            let (_, _, bottom, right) = self.padding.for_kernel(self.kernel);
+            let after = if axis == Axis::Height { bottom } else { right };
+            let positions = (size + before + after).saturating_sub(kernel) / stride + 1;
+            let inside = (0..positions).map(|at| {
+                let (start, end) = (at * stride, at * stride + kernel);
+                end.min(size + before).saturating_sub(start.max(before))
+            });
+            inside.sum::<u64>() as f64 / positions as f64
+        };
+        along(Axis::Height, self.kernel.height, self.stride.height, top)
+            * along(Axis::Width, self.kernel.width, self.stride.width, left)
+    }
+}

@@ -1,0 +1,68 @@
+//! Random masks in training.
+
+use super::attribute::Rate;
+use super::{
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
+    number_operand,
+};
+use crate::analysis::liveness::facts::Grid;
+use crate::analysis::moments::Moments;
+use crate::operator;
+use crate::types::Type;
+
+crate::choice! {
+    /// What is kept or dropped together.
+    pub enum MaskUnit {
+        /// Every element by itself: dropout.
+        Element = "element",
+        /// A whole sample: DropPath, stochastic depth, stochastic skips.
+        Sample = "sample",
+    }
+}
+
+operator! {
+    /// In training, sets elements (or whole samples) to zero with probability `rate` and divides the others by
+    /// `1 - rate`; otherwise the identity. Srivastava et al. 2014; per sample, Huang et al. 2016.
+    "dropout"(x)
+    pub struct Dropout {
+        /// Probability of a zero.
+        rate: Rate,
+        /// What is dropped together.
+        per: MaskUnit = MaskUnit::Element,
+    }
+}
+
+impl Operator for Dropout {
+    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        number_operand(operands, 0, "dropout").cloned()
+    }
+
+    fn parameters(&self, _: &[&Type]) -> Parameters {
+        Parameters::new()
+    }
+
+    /// In evaluation mode, in which predictions and outputs are compared.
+    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
+        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    }
+
+    fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {
+        0
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Keep
+    }
+
+    fn alignments(&self, operands: &[&Type], result: &Type) -> Alignments {
+        operands.iter().map(|x| Alignment::elementwise(x, result)).collect()
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        at.elementwise(|x| x.first().copied().unwrap_or_default())
+    }
+
+    fn flow_back(&self, _: &Flow<'_>, gradient: &Grid) -> Gradients {
+        Gradients::of_operands([gradient.clone()])
+    }
+}

@@ -1,0 +1,74 @@
+//! Table lookup.
+
+use super::{
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
+    ParameterSpec, Parameters, Passage,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::dim::Dim;
+use crate::init::{Fans, Init};
+use crate::operator;
+use crate::types::{Axis, Kind, Type};
+use smallvec::smallvec;
+
+operator! {
+    /// A learned vector for each class: `label[K] -> vector[features]`. Parameter: `weight [K, features]`, drawn
+    /// from N(0, 1) as PyTorch does unless the spec says otherwise.
+    "embedding"(y)
+    pub struct Embedding {
+        /// Channels of the result.
+        features: u64,
+    }
+}
+
+impl Operator for Embedding {
+    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        match operands {
+            [y] if y.kind == Kind::Label => Ok(Type::vector(self.features).with_batch(y.batched)),
+            _ => {
+                let found = operands.first().map_or_else(String::new, |y| y.to_string());
+                Err(Misuse::new("type/kind", format!("`embedding` needs class labels, found {found}")).at(0))
+            }
+        }
+    }
+
+    fn parameters(&self, operands: &[&Type]) -> Parameters {
+        let rows = operands.first().and_then(|y| y.dim(Axis::Class)).and_then(Dim::known).unwrap_or(0);
+        smallvec![ParameterSpec {
+            name: "weight",
+            shape: vec![rows, self.features],
+            // PyTorch's fans of a table, [out, in] as for a linear map.
+            fans: Fans { fan_in: self.features, fan_out: rows },
+            default: Init::Normal { mean: 0.0, std: 1.0 },
+            trainable: true,
+            cells: ParameterCells::Output,
+        }]
+    }
+
+    fn moments(&self, _: &[&Type], _: &[Moments], parameters: &[ParameterMoments]) -> Moments {
+        parameters.first().map_or(Moments::unknown("the table is missing"), |table| table.moments())
+    }
+
+    fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {
+        0
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Source
+    }
+
+    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
+        smallvec![Alignment::UNRELATED]
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        Grid::build(at.rows, at.columns, |_, column| at.parameter(0).map_or(Facts::ZERO, |table| table.at(0, column)))
+    }
+
+    fn flow_back(&self, _: &Flow<'_>, gradient: &Grid) -> Gradients {
+        // Labels have no gradient; each row of the table collects that of its samples.
+        let table = Grid::build(1, gradient.columns(), |_, column| gradient.column(column).sum_positions());
+        Gradients { operands: smallvec![Grid::new(1, 1)], parameters: smallvec![table] }
+    }
+}

@@ -1,0 +1,179 @@
+//! Group normalisation.
+
+use super::{
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
+    ParameterSpec, Parameters, Passage, channels_of,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::init::{Fans, Init};
+use crate::operator;
+use crate::types::Type;
+use smallvec::{SmallVec, smallvec};
+
+operator! {
+    /// Normalises each group of channels, over its channels and all positions, to zero mean and unit variance.
+    ///
+    /// `y = (x - mean) / sqrt(variance + eps) * weight + bias`. Parameters: `weight [C]`, `bias [C]`.
+    /// Wu & He, ECCV 2018.
+    "group_norm"(x)
+    pub struct GroupNorm {
+        /// Number of groups; has to divide the channels.
+        groups: u64 = 32,
+        /// Added to the variance.
+        eps: f64 = 1e-5,
+        /// Whether a weight and a bias for each channel follow.
+        affine: bool = true,
+    }
+}
+
+impl Operator for GroupNorm {
+    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        let channels = channels_of(operands, 0, "group_norm")?;
+        if channels % self.groups != 0 {
+            let message = format!("{channels} channels cannot be divided into {} groups", self.groups);
+            let divisors: Vec<String> =
+                (1..=channels.min(64)).filter(|groups| channels % groups == 0).map(|g| g.to_string()).collect();
+            return Err(Misuse::new("shape/groups", message)
+                .at(0)
+                .help(format!("numbers of groups that fit: {}", divisors.join(", "))));
+        }
+        operands.first().map(|x| (*x).clone()).ok_or_else(|| Misuse::new("type/kind", "`group_norm` lacks x"))
+    }
+
+    fn parameters(&self, operands: &[&Type]) -> Parameters {
+        norm_parameters(operands, self.affine)
+    }
+
+    fn moments(&self, _: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
+        norm_moments(operands, parameters)
+    }
+
+    fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {
+        norm_flops(result, self.affine)
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Normalize
+    }
+
+    fn alignments(&self, operands: &[&Type], result: &Type) -> Alignments {
+        operands.iter().map(|x| Alignment::elementwise(x, result)).collect()
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        let single = self.has_single_channels(at);
+        let normal = normalized(at.operand(0).all(), single);
+        norm_flow(at, |_| normal)
+    }
+
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        let single = self.has_single_channels(at);
+        let x = at.operand(0).all();
+        let one_part = at.operand(0).rows() * at.operand(0).columns() == 1;
+        let normal = normalized(x, single);
+        norm_flow_back(at, gradient, |_| normal, |_, all| {
+            // dx = (dn - mean(dn) - n mean(dn n)) / sigma over each group: the group's sum is zero.
+            let (over_channels, over_positions) = (all.has(Facts::CHANNELS), all.has(Facts::POSITIONS));
+            let varies = |fact| all.has(fact) || x.has(fact);
+            let nonzero = over_positions || over_channels && !single;
+            Facts::NONZERO
+                .with(Facts::POSITIONS, varies(Facts::POSITIONS))
+                .with(Facts::CHANNELS, varies(Facts::CHANNELS))
+                .with(Facts::MEAN_POSITIONS, !single && varies(Facts::CHANNELS))
+                .with(Facts::MEAN_CHANNELS, varies(Facts::POSITIONS))
+                .with(Facts::MEAN_ALL, !one_part)
+                .when(nonzero)
+        })
+    }
+}
+
+impl GroupNorm {
+    /// Whether each group is one channel (instance normalisation).
+    fn has_single_channels(&self, at: &Flow<'_>) -> bool {
+        at.result.channels() == Some(self.groups)
+    }
+}
+
+/// Facts of `(x - mean) / sigma` over groups of channels and all positions.
+fn normalized(x: Facts, single: bool) -> Facts {
+    let (positions, channels) = (x.has(Facts::POSITIONS), x.has(Facts::CHANNELS));
+    Facts::NONZERO
+        .with(Facts::POSITIONS, positions)
+        .with(Facts::CHANNELS, channels)
+        .with(Facts::MEAN_POSITIONS, channels && !single)
+        .with(Facts::MEAN_CHANNELS, positions)
+        .when(positions || channels && !single)
+}
+
+/// Weight and bias of a normalisation.
+pub(super) fn norm_parameters(operands: &[&Type], affine: bool) -> Parameters {
+    let channels = operands.first().and_then(|x| x.channels()).unwrap_or(0);
+    if !affine {
+        return Parameters::new();
+    }
+    let spec = |name, default| ParameterSpec {
+        name,
+        shape: vec![channels],
+        fans: Fans { fan_in: 1, fan_out: 1 },
+        default,
+        trainable: true,
+        cells: ParameterCells::Output,
+    };
+    smallvec![spec("weight", Init::ONE), spec("bias", Init::ZERO)]
+}
+
+/// Unit scale, then weight and bias.
+pub(super) fn norm_moments(operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
+    let Some(x) = operands.first() else { return Moments::unknown("an operand is missing") };
+    let normal = x.map(|_, square| Moments::known(0.0, if square == 0.0 { 0.0 } else { 1.0 }));
+    match parameters {
+        [weight, bias] => normal.times(&weight.moments()).plus(&bias.moments()),
+        _ => normal,
+    }
+}
+
+/// Two passes for the statistics, one to apply them.
+pub(super) fn norm_flops(result: &[u64], affine: bool) -> u64 {
+    result.iter().product::<u64>() * if affine { 8 } else { 6 }
+}
+
+/// Facts of a normalised tensor (`normal` for each row of tokens) behind weight and bias.
+pub(super) fn norm_flow(at: &Flow<'_>, normal: impl Fn(usize) -> Facts) -> Grid {
+    Grid::build(at.rows, at.columns, |row, column| {
+        let normal = normal(row);
+        match (at.parameter(0), at.parameter(1)) {
+            (Some(weight), Some(bias)) => normal.times(weight.at(0, column)).or(bias.at(0, column)),
+            _ => normal,
+        }
+    })
+}
+
+/// Gradients of a normalisation: `through` gives the operand's facts from those of the gradient behind weight and
+/// bias, for a row of tokens and for the whole tensor.
+pub(super) fn norm_flow_back(
+    at: &Flow<'_>,
+    gradient: &Grid,
+    normal: impl Fn(usize) -> Facts,
+    through: impl Fn(usize, Facts) -> Facts,
+) -> Gradients {
+    let (weight, bias) = (at.parameter(0), at.parameter(1));
+    let normal_gradient = match weight {
+        Some(weight) => gradient.map(|_, column, dy| dy.times(weight.at(0, column))),
+        None => gradient.clone(),
+    };
+    let operand = at.operand(0).map(|row, _, _| through(row, normal_gradient.all()));
+    let mut parameters: SmallVec<[Grid; 2]> = smallvec![];
+    if let (Some(weight), Some(bias)) = (weight, bias) {
+        let (mut weights, mut biases) = (Grid::new(1, weight.columns()), Grid::new(1, bias.columns()));
+        for row in 0..gradient.rows() {
+            for column in 0..gradient.columns() {
+                let dy = gradient.at(row, column);
+                weights.add(0, column, normal(row).times(dy).sum_positions());
+                biases.add(0, column, dy.sum_positions());
+            }
+        }
+        parameters.extend([weights, biases]);
+    }
+    Gradients { operands: smallvec![operand], parameters }
+}

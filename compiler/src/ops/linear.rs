@@ -1,0 +1,157 @@
+//! Affine map of the channels.
+
+use super::{
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
+    ParameterSpec, Parameters, Passage, channels_of,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::init::{Fans, Init};
+use crate::operator;
+use crate::types::{Axis, Kind, Type};
+use smallvec::{SmallVec, smallvec};
+
+operator! {
+    /// Affine map of the channels, at each position by itself: `y = W x + b`.
+    ///
+    /// `vector[C] -> vector[features]`, `tokens[N, C] -> tokens[N, features]`. Parameters: `weight [features, C]`,
+    /// `bias [features]`. Images have their channels first; use `conv2d(features, kernel: 1)` there.
+    "linear"(x)
+    pub struct Linear {
+        /// Channels of the result.
+        features: u64,
+        /// Whether a bias is added.
+        bias: bool = true,
+    }
+}
+
+impl Operator for Linear {
+    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        channels_of(operands, 0, "linear")?;
+        match operands {
+            [x] if matches!(x.kind, Kind::Vector | Kind::Tokens) => {
+                Ok((*x).clone().with(Axis::Channel, self.features.into()))
+            }
+            [x, ..] => Err(Misuse::new("type/kind", format!("`linear` acts on vectors and tokens, found {x}"))
+                .at(0)
+                .help(format!("use `conv2d({}, kernel: 1)`, or `to_tokens()` first", self.features))),
+            [] => Err(Misuse::new("type/kind", "`linear` lacks its operand")),
+        }
+    }
+
+    fn parameters(&self, operands: &[&Type]) -> Parameters {
+        let inputs = operands.first().and_then(|x| x.channels()).unwrap_or(0);
+        affine_parameters(vec![self.features, inputs], Fans { fan_in: inputs, fan_out: self.features }, self.bias)
+    }
+
+    fn moments(&self, types: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
+        let fan_in = types.first().and_then(|x| x.channels()).unwrap_or(0);
+        affine_moments(fan_in as f64, operands, parameters)
+    }
+
+    fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
+        let inputs = operands.first().and_then(|shape| shape.last()).copied().unwrap_or(0);
+        result.iter().product::<u64>() * (2 * inputs + u64::from(self.bias))
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Project
+    }
+
+    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
+        smallvec![Alignment { channels: Link::Unrelated, tokens: Link::Same }]
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        affine_flow(at, |x| x)
+    }
+
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        affine_flow_back(at, gradient, |dy| dy, |x, dy| x.times(dy).sum_positions())
+    }
+}
+
+/// Weight and bias of a linear map or a convolution.
+pub(super) fn affine_parameters(shape: Vec<u64>, fans: Fans, bias: bool) -> Parameters {
+    let features = shape.first().copied().unwrap_or(0);
+    let spec = |name, shape, cells| ParameterSpec {
+        name,
+        shape,
+        fans,
+        default: Init::framework_default(),
+        trainable: true,
+        cells,
+    };
+    let mut parameters: Parameters = smallvec![spec("weight", shape, ParameterCells::OutputByInput)];
+    if bias {
+        parameters.push(spec("bias", vec![features], ParameterCells::Output));
+    }
+    parameters
+}
+
+/// `q' = fan_in * E[w^2] * q + E[b^2]` for independent zero-mean weights: exact in expectation over the weights, for
+/// any input. Xavier initialisation and its successors rest on it (Glorot & Bengio, AISTATS 2010).
+pub(super) fn affine_moments(fan_in: f64, operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
+    let (Some(x), Some(weight)) = (operands.first(), parameters.first()) else {
+        return Moments::unknown("an operand is missing");
+    };
+    if weight.mean != 0.0 {
+        return Moments::unknown("weights with a mean correlate the channels");
+    }
+    let bias = parameters.get(1).map_or(Moments::known(0.0, 0.0), |bias| bias.moments());
+    x.map(|_, square| Moments::known(0.0, fan_in * weight.square() * square)).plus(&bias)
+}
+
+/// Facts of `y = W x + b`, where the positions of `x` go through `window` on their way.
+pub(super) fn affine_flow(at: &Flow<'_>, window: impl Fn(Facts) -> Facts) -> Grid {
+    let (x, weight, bias) = (at.operand(0), at.parameter(0), at.parameter(1));
+    Grid::build(at.rows, at.columns, |row, column| {
+        let mut facts = Facts::ZERO;
+        for part in 0..x.columns() {
+            let live = weight.is_some_and(|weight| weight.at(column, part).nonzero());
+            let input = window(x.at(row, part)).when(live);
+            // Every output channel sees another combination of the inputs, and none of them cancels.
+            let combined = input.or(Facts::CHANNELS).or(Facts::MEAN_CHANNELS);
+            facts = facts.or(combined.with(Facts::MEAN_ALL, input.has(Facts::MEAN_POSITIONS)).when(input.nonzero()));
+        }
+        let bias = bias.map_or(Facts::ZERO, |bias| bias.at(0, column));
+        facts.or(bias)
+    })
+}
+
+/// Facts of the gradients of `y = W x + b`: `window` for what reaches the positions of `x`, `contract` for the
+/// product of input and gradient summed over positions.
+pub(super) fn affine_flow_back(
+    at: &Flow<'_>,
+    gradient: &Grid,
+    window: impl Fn(Facts) -> Facts,
+    contract: impl Fn(Facts, Facts) -> Facts,
+) -> Gradients {
+    let (x, weight) = (at.operand(0), at.parameter(0));
+    let mut operand = Grid::new(x.rows(), x.columns());
+    let (out_parts, in_parts) = weight.map_or((1, 1), |weight| (weight.rows(), weight.columns()));
+    let mut weights = Grid::new(out_parts, in_parts);
+    let mut bias = Grid::new(1, at.parameter(1).map_or(1, Grid::columns));
+    for row in 0..gradient.rows() {
+        for column in 0..gradient.columns() {
+            let dy = gradient.at(row, column);
+            for part in 0..x.columns() {
+                if weight.is_some_and(|weight| weight.at(column, part).nonzero()) {
+                    let sent = window(dy);
+                    let combined = sent.or(Facts::CHANNELS).or(Facts::MEAN_CHANNELS);
+                    let combined = combined.with(Facts::MEAN_ALL, sent.has(Facts::MEAN_POSITIONS));
+                    operand.add(row.min(x.rows() - 1), part, combined.when(sent.nonzero()));
+                }
+                // A weight sees a product of one input channel and one output channel.
+                let product = contract(x.at(row, part).one_channel(), dy.one_channel());
+                weights.add(column, part, Facts::GENERIC.when(product.nonzero()));
+            }
+            bias.add(0, column, dy.sum_positions());
+        }
+    }
+    let mut parameters: SmallVec<[Grid; 2]> = smallvec![weights];
+    if at.parameter(1).is_some() {
+        parameters.push(bias);
+    }
+    Gradients { operands: smallvec![operand], parameters }
+}

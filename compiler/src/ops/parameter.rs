@@ -1,0 +1,87 @@
+//! A parameter that is a value by itself.
+
+use super::{
+    Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments, ParameterSpec,
+    Parameters, Passage,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::dim::Dim;
+use crate::init::{Fans, Init};
+use crate::operator;
+use crate::types::{Kind, Type};
+use smallvec::smallvec;
+
+operator! {
+    /// A learned value that is the same for all samples: a position table, a gain, a register token.
+    ///
+    /// Its label is its whole name (`parameter(vector[8]) @layer.gamma`). Tables of tokens and images are stored
+    /// with a leading axis of 1, as published checkpoints do.
+    "parameter"()
+    pub struct Parameter {
+        /// Type of the value, `vector[8]`, `tokens[256, 384]` or `scalar`; all sizes have to be known.
+        of: Type,
+        /// A frozen parameter is stored but not trained.
+        frozen: bool = false,
+    }
+}
+
+impl Operator for Parameter {
+    fn infer(&self, _: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        let open = self.of.dims.iter().find(|dim| dim.known().is_none());
+        if let Some(open) = open {
+            let message = format!("a parameter needs known sizes; {open} is known only when the model runs");
+            return Err(Misuse::new("type/open-size", message));
+        }
+        match self.of.kind {
+            Kind::Label | Kind::Timestep | Kind::Sigma => {
+                Err(Misuse::new("type/kind", format!("a parameter cannot be a {}", self.of.kind.name())))
+            }
+            Kind::Image | Kind::Video | Kind::Tokens | Kind::Vector | Kind::Scalar => {
+                Ok(self.of.clone().with_batch(false))
+            }
+        }
+    }
+
+    fn parameters(&self, _: &[&Type]) -> Parameters {
+        let mut shape: Vec<u64> = self.of.dims.iter().filter_map(Dim::known).collect();
+        if self.of.kind.has_positions() {
+            shape.insert(0, 1);
+        }
+        let size = shape.iter().product();
+        smallvec![ParameterSpec {
+            name: "",
+            shape,
+            fans: Fans { fan_in: size, fan_out: size },
+            default: Init::ZERO,
+            trainable: !self.frozen,
+            cells: ParameterCells::Value,
+        }]
+    }
+
+    fn moments(&self, _: &[&Type], _: &[Moments], parameters: &[ParameterMoments]) -> Moments {
+        parameters.first().map_or(Moments::unknown("the parameter is missing"), |value| value.moments())
+    }
+
+    fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {
+        0
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Source
+    }
+
+    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
+        Alignments::new()
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        Grid::build(at.rows, at.columns, |row, column| {
+            at.parameter(0).map_or(Facts::ZERO, |value| value.at(row, column))
+        })
+    }
+
+    fn flow_back(&self, _: &Flow<'_>, gradient: &Grid) -> Gradients {
+        Gradients { operands: smallvec![], parameters: smallvec![gradient.clone()] }
+    }
+}

@@ -1,0 +1,97 @@
+//! Sinusoidal features of a number.
+
+use super::{
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::operator;
+use crate::types::Type;
+use smallvec::smallvec;
+
+crate::choice! {
+    /// Which half comes first.
+    pub enum SinusoidOrder {
+        /// Cosines, then sines: DiT, SD, guided-diffusion.
+        CosFirst = "cos_first",
+        /// Sines, then cosines: DDPM.
+        SinFirst = "sin_first",
+    }
+}
+
+operator! {
+    /// Sines and cosines of a number at geometrically spaced frequencies: `timestep -> vector[features]`.
+    ///
+    /// With `half = features / 2`, frequency `i` is `max_period ^ (-i / (half - shift))` for `i` in `0..half`.
+    /// Vaswani et al. 2017; `shift: 1` and sines first in hojonathanho/diffusion, `shift: 0` and cosines first in
+    /// facebookresearch/DiT. Frequencies and products are computed in f32, as upstream does.
+    "sinusoid"(t)
+    pub struct Sinusoid {
+        /// Channels of the result; an even number.
+        features: u64,
+        /// The longest period is this times 2 pi.
+        max_period: f64 = 10000.0,
+        /// Subtracted from the number of frequencies in the exponent.
+        shift: f64 = 0.0,
+        /// Which half comes first.
+        order: SinusoidOrder = SinusoidOrder::CosFirst,
+    }
+}
+
+impl Operator for Sinusoid {
+    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        if !self.features.is_multiple_of(2) {
+            let message = format!("sinusoids come in pairs; {} features are odd", self.features);
+            return Err(Misuse::new("shape/remainder", message));
+        }
+        if (self.features / 2) as f64 <= self.shift {
+            let message = format!("{} features leave no frequency for a shift of {}", self.features, self.shift);
+            return Err(Misuse::new("shape/range", message));
+        }
+        match operands {
+            [t] if t.kind.is_scalar() => Ok(Type::vector(self.features).with_batch(t.batched)),
+            _ => {
+                let found = operands.first().map_or_else(String::new, |t| t.to_string());
+                let message = format!("`sinusoid` needs one number per sample, found {found}");
+                Err(Misuse::new("type/kind", message).at(0))
+            }
+        }
+    }
+
+    fn parameters(&self, _: &[&Type]) -> Parameters {
+        Parameters::new()
+    }
+
+    /// For times uniform on 0..1000. The mean square is exactly 1/2 for any time.
+    fn moments(&self, _: &[&Type], _: &[Moments], _: &[ParameterMoments]) -> Moments {
+        let half = self.features / 2;
+        let mean_of = |at: u64| {
+            let frequency = libm::pow(self.max_period, -(at as f64) / (half as f64 - self.shift));
+            let end = 1000.0 * frequency;
+            (libm::sin(end) + 1.0 - libm::cos(end)) / end / 2.0
+        };
+        Moments::known((0..half).map(mean_of).sum::<f64>() / half as f64, 0.5)
+    }
+
+    fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {
+        2 * result.iter().product::<u64>()
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Source
+    }
+
+    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
+        smallvec![Alignment::UNRELATED]
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        // The cosines of zero are one.
+        Grid::filled(at.rows, at.columns, Facts::GENERIC)
+    }
+
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        let live = gradient.any_nonzero() && at.operand(0).any_nonzero();
+        Gradients::of_operands([Grid::filled(1, 1, Facts::UNIFORM.when(live))])
+    }
+}

@@ -1,0 +1,111 @@
+//! Softmax.
+
+use super::{
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
+    number_operand,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::operator;
+use crate::types::{Axis, Kind, Type};
+
+crate::choice! {
+    /// What a softmax sums to one over.
+    pub enum SoftmaxAxis {
+        /// The channels at each position.
+        Channels = "channels",
+        /// The positions of each channel.
+        Positions = "positions",
+    }
+}
+
+operator! {
+    /// `exp(x) / sum(exp(x))` over the channels, or over the positions.
+    ///
+    /// The result sums to one: over a single channel it is the constant 1, and over C channels it averages 1/C. A
+    /// gate for each channel is a `sigmoid`.
+    "softmax"(x)
+    pub struct Softmax {
+        /// What sums to one.
+        over: SoftmaxAxis = SoftmaxAxis::Channels,
+    }
+}
+
+impl Softmax {
+    /// The sizes that are summed over.
+    pub fn size<'a>(&self, x: &'a Type) -> Vec<&'a crate::dim::Dim> {
+        match self.over {
+            SoftmaxAxis::Channels => x.dim(Axis::Channel).into_iter().collect(),
+            SoftmaxAxis::Positions => x.positions().collect(),
+        }
+    }
+}
+
+impl Operator for Softmax {
+    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+        let x = number_operand(operands, 0, "softmax")?;
+        let fits = match self.over {
+            SoftmaxAxis::Channels => x.channels().is_some(),
+            SoftmaxAxis::Positions => matches!(x.kind, Kind::Image | Kind::Tokens | Kind::Video),
+        };
+        if fits {
+            return Ok(x.clone());
+        }
+        Err(Misuse::new("type/kind", format!("there is nothing in {x} for a softmax to sum over")).at(0))
+    }
+
+    fn parameters(&self, _: &[&Type]) -> Parameters {
+        Parameters::new()
+    }
+
+    fn moments(&self, _: &[&Type], _: &[Moments], _: &[ParameterMoments]) -> Moments {
+        Moments::unknown("softmax needs the joint distribution of the logits")
+    }
+
+    fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {
+        5 * result.iter().product::<u64>()
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Transform
+    }
+
+    fn alignments(&self, operands: &[&Type], result: &Type) -> Alignments {
+        operands.iter().map(|x| Alignment::elementwise(x, result)).collect()
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        let x = at.operand(0);
+        // Without variation along the axis the result is 1/n, whatever else varies.
+        Grid::build(at.rows, at.columns, |row, column| {
+            let (line, axis) = match self.over {
+                SoftmaxAxis::Channels => (x.row(row), Facts::CHANNELS),
+                SoftmaxAxis::Positions => (x.column(column), Facts::POSITIONS),
+            };
+            Facts::UNIFORM.or(line.when(line.has(axis)))
+        })
+    }
+
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        // dx = y * (dy - sum(y dy)): zero where dy is uniform along the axis, and it sums to zero along it.
+        let x = at.operand(0);
+        Gradients::of_operands([gradient.map(|row, column, _| {
+            let (dy, line, axis, mean, parts) = match self.over {
+                SoftmaxAxis::Channels => {
+                    (gradient.row(row), x.row(row), Facts::CHANNELS, Facts::MEAN_CHANNELS, gradient.columns())
+                }
+                SoftmaxAxis::Positions => {
+                    (gradient.column(column), x.column(column), Facts::POSITIONS, Facts::MEAN_POSITIONS, gradient.rows())
+                }
+            };
+            let all = Facts::GENERIC.without(mean).without(Facts::MEAN_ALL).with(mean, parts > 1);
+            let varies = |fact| dy.has(fact) || line.has(fact);
+            let facts = all
+                .without(Facts::POSITIONS)
+                .without(Facts::CHANNELS)
+                .with(Facts::POSITIONS, varies(Facts::POSITIONS))
+                .with(Facts::CHANNELS, varies(Facts::CHANNELS));
+            facts.when(dy.has(axis))
+        })])
+    }
+}

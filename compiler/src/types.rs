@@ -1,0 +1,266 @@
+//! Types of values: what the axes of a tensor mean and how long they are. The batch axis is implicit.
+
+use crate::dim::{Dim, Sizes};
+use serde::Serialize;
+use smallvec::SmallVec;
+use std::fmt;
+
+/// What the axes of a value mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// `image[channels, height, width]`
+    Image,
+    /// `video[frames, channels, height, width]`
+    Video,
+    /// `tokens[count, channels]`
+    Tokens,
+    /// `vector[channels]`
+    Vector,
+    /// One number per sample.
+    Scalar,
+    /// The time of a diffusion process, one number per sample.
+    Timestep,
+    /// The noise level of a diffusion process, one number per sample.
+    Sigma,
+    /// A class index below the given count, one per sample.
+    Label,
+}
+
+/// What an axis means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Axis {
+    Channel,
+    Height,
+    Width,
+    Token,
+    Frame,
+    Class,
+}
+
+impl Axis {
+    pub fn name(self) -> &'static str {
+        match self {
+            Axis::Channel => "channels",
+            Axis::Height => "height",
+            Axis::Width => "width",
+            Axis::Token => "tokens",
+            Axis::Frame => "frames",
+            Axis::Class => "classes",
+        }
+    }
+}
+
+/// What the elements of a value are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DType {
+    F32,
+    I64,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 8] =
+        [Kind::Image, Kind::Video, Kind::Tokens, Kind::Vector, Kind::Scalar, Kind::Timestep, Kind::Sigma, Kind::Label];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Image => "image",
+            Kind::Video => "video",
+            Kind::Tokens => "tokens",
+            Kind::Vector => "vector",
+            Kind::Scalar => "scalar",
+            Kind::Timestep => "timestep",
+            Kind::Sigma => "sigma",
+            Kind::Label => "label",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The axes, in the order of the layout.
+    pub fn axes(self) -> &'static [Axis] {
+        match self {
+            Kind::Image => &[Axis::Channel, Axis::Height, Axis::Width],
+            Kind::Video => &[Axis::Frame, Axis::Channel, Axis::Height, Axis::Width],
+            Kind::Tokens => &[Axis::Token, Axis::Channel],
+            Kind::Vector => &[Axis::Channel],
+            Kind::Scalar | Kind::Timestep | Kind::Sigma => &[],
+            Kind::Label => &[Axis::Class],
+        }
+    }
+
+    /// Whether a value of this kind is one number per sample.
+    pub fn is_scalar(self) -> bool {
+        matches!(self, Kind::Scalar | Kind::Timestep | Kind::Sigma)
+    }
+
+    /// Whether the values have positions, in space or in a sequence.
+    pub fn has_positions(self) -> bool {
+        matches!(self, Kind::Image | Kind::Video | Kind::Tokens)
+    }
+}
+
+/// The type of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Type {
+    pub kind: Kind,
+    /// One per axis of the kind.
+    pub dims: SmallVec<[Dim; 4]>,
+    /// Whether there is one value per sample. Parameters and tables are the same for all samples.
+    pub batched: bool,
+}
+
+impl Type {
+    pub fn new(kind: Kind, dims: impl IntoIterator<Item = Dim>) -> Self {
+        Self { kind, dims: dims.into_iter().collect(), batched: true }
+    }
+
+    pub fn vector(channels: impl Into<Dim>) -> Self {
+        Self::new(Kind::Vector, [channels.into()])
+    }
+
+    #[must_use]
+    pub fn with_batch(mut self, batched: bool) -> Self {
+        self.batched = batched;
+        self
+    }
+
+    /// The size of an axis.
+    pub fn dim(&self, axis: Axis) -> Option<&Dim> {
+        self.dims.get(self.axis(axis)?)
+    }
+
+    /// The place of an axis in the layout.
+    pub fn axis(&self, axis: Axis) -> Option<usize> {
+        self.kind.axes().iter().position(|own| *own == axis)
+    }
+
+    /// The same type with another size on one axis.
+    #[must_use]
+    pub fn with(mut self, axis: Axis, dim: Dim) -> Self {
+        if let Some(slot) = self.axis(axis).and_then(|at| self.dims.get_mut(at)) {
+            *slot = dim;
+        }
+        self
+    }
+
+    /// Number of channels. Elaboration guarantees that it is known for every value that has channels.
+    pub fn channels(&self) -> Option<u64> {
+        self.dim(Axis::Channel).and_then(Dim::known)
+    }
+
+    /// Sizes of the axes that carry positions.
+    pub fn positions(&self) -> impl Iterator<Item = &Dim> {
+        let axes = self.kind.axes();
+        self.dims.iter().zip(axes).filter(|(_, axis)| !matches!(axis, Axis::Channel | Axis::Class)).map(|(d, _)| d)
+    }
+
+    pub fn dtype(&self) -> DType {
+        if self.kind == Kind::Label { DType::I64 } else { DType::F32 }
+    }
+
+    /// Sizes of the axes that the data has; a label is one number, its classes are no axis.
+    pub fn data_dims(&self) -> &[Dim] {
+        if self.kind == Kind::Label { &[] } else { &self.dims }
+    }
+
+    /// The shape of the data for given sizes, without the batch. `None` if a size is unbound.
+    pub fn shape_at(&self, sizes: &Sizes) -> Option<Vec<u64>> {
+        self.data_dims().iter().map(|dim| dim.at(sizes)).collect()
+    }
+
+    /// Number of elements per sample for given sizes.
+    pub fn elements_at(&self, sizes: &Sizes) -> Option<u64> {
+        self.shape_at(sizes)?.into_iter().try_fold(1_u64, u64::checked_mul)
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind.name())?;
+        if self.dims.is_empty() {
+            return Ok(());
+        }
+        let dims: Vec<String> = self.dims.iter().map(Dim::to_string).collect();
+        write!(f, "[{}]", dims.join(", "))
+    }
+}
+
+/// Why two types cannot be combined element by element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BroadcastError {
+    /// The axis on which they differ, where they differ in one.
+    pub axis: Option<Axis>,
+}
+
+/// The type of an element-wise combination.
+///
+/// Axes are aligned by meaning: a vector stretches over the positions of an image, a video or tokens of the same
+/// number of channels; a scalar stretches over everything; an axis of size 1 stretches to the size of its partner.
+/// Values of different kinds with positions do not combine.
+pub fn broadcast(a: &Type, b: &Type) -> Result<Type, BroadcastError> {
+    let batched = a.batched || b.batched;
+    if a.kind.is_scalar() && b.kind.is_scalar() {
+        let kind = if a.kind == b.kind { a.kind } else { Kind::Scalar };
+        return Ok(Type { kind, dims: SmallVec::new(), batched });
+    }
+    if a.kind.is_scalar() && b.kind != Kind::Label {
+        return Ok(b.clone().with_batch(batched));
+    }
+    if b.kind.is_scalar() && a.kind != Kind::Label {
+        return Ok(a.clone().with_batch(batched));
+    }
+    if a.kind == Kind::Label || b.kind == Kind::Label {
+        return Err(BroadcastError { axis: None });
+    }
+    let (wide, narrow) = if a.kind == Kind::Vector { (b, a) } else { (a, b) };
+    if narrow.kind != wide.kind && narrow.kind != Kind::Vector {
+        return Err(BroadcastError { axis: None });
+    }
+    let mut result = wide.clone().with_batch(batched);
+    for (axis, dim) in narrow.kind.axes().iter().zip(&narrow.dims) {
+        let own = result.dim(*axis).ok_or(BroadcastError { axis: Some(*axis) })?;
+        if own == dim || *dim == Dim::Known(1) {
+            continue;
+        }
+        if *own != Dim::Known(1) {
+            return Err(BroadcastError { axis: Some(*axis) });
+        }
+        result = result.with(*axis, dim.clone());
+    }
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(c: u64, h: u64, w: u64) -> Type {
+        Type::new(Kind::Image, [c.into(), h.into(), w.into()])
+    }
+
+    #[test]
+    fn a_vector_stretches_over_positions() {
+        assert_eq!(broadcast(&image(8, 4, 4), &Type::vector(8)), Ok(image(8, 4, 4)));
+        assert_eq!(broadcast(&Type::vector(8), &image(8, 4, 4)), Ok(image(8, 4, 4)));
+        assert_eq!(broadcast(&Type::vector(4), &image(8, 4, 4)), Err(BroadcastError { axis: Some(Axis::Channel) }));
+    }
+
+    #[test]
+    fn an_axis_of_one_stretches() {
+        assert_eq!(broadcast(&image(1, 4, 4), &image(8, 4, 4)), Ok(image(8, 4, 4)));
+        assert_eq!(broadcast(&image(8, 1, 4), &image(8, 4, 1)), Ok(image(8, 4, 4)));
+        assert_eq!(broadcast(&image(8, 2, 4), &image(8, 4, 4)), Err(BroadcastError { axis: Some(Axis::Height) }));
+    }
+
+    #[test]
+    fn kinds_with_positions_do_not_mix() {
+        let tokens = Type::new(Kind::Tokens, [16.into(), 8.into()]);
+        assert_eq!(broadcast(&tokens, &image(8, 4, 4)), Err(BroadcastError { axis: None }));
+        assert_eq!(broadcast(&tokens, &Type::new(Kind::Timestep, [])), Ok(tokens.clone()));
+    }
+}
