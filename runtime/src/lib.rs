@@ -1,1 +1,31 @@
+//! From graph to numbers, on Burn.
+//!
+//! ```text
+//! Graph --plan--> order, last uses, sizes
+//!       --module--> parameters by published name, a Burn module
+//!       --execute--> tensors
+//! ```
+//!
+//! The graph is not translated into nested Burn modules: an executor walks it and asks each operator's half of the
+//! definition (`ops/<name>.rs`) to run on rank-erased tensors. Parameters live in a hand-written [`GraphModule`], so
+//! that Burn's optimisers, autodiff and stores work on it as on any other module. What is generic over backends stays
+//! behind [`Session`], which callers use as a trait object.
 
+pub mod error;
+pub mod execute;
+pub mod host;
+pub mod init;
+pub mod module;
+mod ops;
+pub mod plan;
+pub mod session;
+pub mod tensors;
+mod value;
+pub mod weights;
+
+pub use error::RunError;
+pub use host::{HostData, HostTensor};
+pub use module::GraphModule;
+pub use plan::Plan;
+pub use session::{Device, Request, Response, Session, Weights, open};
+pub use value::Value;

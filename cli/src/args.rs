@@ -1,0 +1,178 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Checks, explains and runs specifications of diffusion architectures.
+#[derive(Debug, Parser)]
+#[command(name = "archc", version, about, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Report everything that is wrong with specs
+    Check(Check),
+    /// Show the page of a rule
+    Explain(Explain),
+    /// Bring specs into the one layout
+    Fmt(Fmt),
+    /// Print the graph of a model
+    Ir(Ir),
+    /// List models and presets with their inputs and hyperparameters
+    Models(Models),
+    /// List the parameters of a model in checkpoint order
+    Params(Params),
+    /// Run a model and report on its output
+    #[cfg(feature = "run")]
+    Run(Run),
+}
+
+/// A model, and what is set about it.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// `FILE`, or `FILE#name` for a model or preset of that name; without a name the first model
+    pub spec: String,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Set a hyperparameter or a size: `--set depth=4`, `--set "widths=[64, 128]"`
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// The most operations a model may unroll to
+    #[arg(long, value_name = "NODES")]
+    pub budget: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Specs, or folders with specs
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
+    pub format: ReportFormat,
+    /// Fail on warnings too
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub deny: Option<Deny>,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    Pretty,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Deny {
+    Warnings,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// `group/name`; without it all rules are listed
+    pub rule: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// Specs, or folders with specs
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Change nothing; fail if something would change
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Ir {
+    #[command(flatten)]
+    pub target: Target,
+    #[arg(long, value_enum, default_value_t = IrFormat::Text)]
+    pub format: IrFormat,
+    /// Every operation by itself, without blocks
+    #[arg(long)]
+    pub flat: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IrFormat {
+    Text,
+    Json,
+    Yaml,
+    Dot,
+}
+
+#[derive(Debug, Args)]
+pub struct Models {
+    /// Specs, or folders with specs
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Params {
+    #[command(flatten)]
+    pub target: Target,
+    #[arg(long, value_enum, default_value_t = ParamsFormat::Tsv)]
+    pub format: ParamsFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ParamsFormat {
+    /// `name<TAB>shape`
+    Tsv,
+    Json,
+    Table,
+}
+
+#[cfg(feature = "run")]
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub target: Target,
+    /// Parameters by published name; without them the model is initialised as the spec says
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub weights: Option<PathBuf>,
+    /// Inputs by name, with or without `in.` in front; without them they are drawn
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub inputs: Option<PathBuf>,
+    /// Where to write the outputs
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub output: Option<PathBuf>,
+    /// Also compute the gradients of the mean square of the output
+    #[arg(long)]
+    pub gradients: bool,
+    /// Also write the value at this path as `mid.PATH`; `all` for every labelled one
+    #[arg(long, value_name = "PATH")]
+    pub mid: Vec<String>,
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// For initialisers and drawn inputs
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Samples in a drawn input
+    #[arg(long, default_value_t = 1, conflicts_with = "inputs", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+}
+
+#[cfg(feature = "run")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    Cpu,
+    Cuda,
+}

@@ -1,0 +1,10 @@
+//! The commands, one file each.
+
+pub mod check;
+pub mod explain;
+pub mod fmt;
+pub mod ir;
+pub mod models;
+pub mod params;
+#[cfg(feature = "run")]
+pub mod run;

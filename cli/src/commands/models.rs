@@ -1,0 +1,110 @@
+//! `archc models`
+
+use crate::args::{ListFormat, Models};
+use crate::files::{self, Files};
+use crate::{Outcome, output, render};
+use archc_compiler::elaborate::{Budget, elaborate};
+use archc_compiler::ops::attribute::Shown;
+use archc_compiler::program::{Program, Target};
+use archc_compiler::{CompileError, Diagnostic, has_errors};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    name: String,
+    file: String,
+    /// `model` or `preset`.
+    kind: &'static str,
+    model: String,
+    docs: String,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    hyperparameters: Vec<Hyperparameter>,
+    /// Typical sizes of dimensions that are known when the model runs.
+    sizes: BTreeMap<String, u64>,
+    parameters: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Port {
+    name: String,
+    #[serde(rename = "type")]
+    ty: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Hyperparameter {
+    name: String,
+    value: Shown,
+}
+
+pub fn run(options: &Models) -> Result<Outcome, String> {
+    let (specs, mut unreadable) = files::specs(&options.paths);
+    let mut entries = vec![];
+    let mut outcome = Outcome::Clean;
+    for path in specs {
+        let name = files::name(&path);
+        match Program::load(&name, &Files) {
+            Ok((program, problems)) => {
+                let errors: Vec<Diagnostic> = problems.into_iter().filter(|p| has_errors(std::slice::from_ref(p))).collect();
+                if !errors.is_empty() {
+                    render::pretty_to_stderr(&errors, &program.sources);
+                    outcome = Outcome::Findings;
+                }
+                entries.extend(program.targets().iter().map(|target| entry(&program, target, &name)));
+            }
+            Err(error) => unreadable.push(format!("{name}: {}", CompileError::Source(error))),
+        }
+    }
+    match options.format {
+        ListFormat::Json => output::line(serde_json::to_string_pretty(&entries).map_err(|error| error.to_string())?),
+        ListFormat::Table => output::print(&table(&entries)),
+    }
+    for message in &unreadable {
+        output::error(message);
+    }
+    Ok(if unreadable.is_empty() { outcome } else { Outcome::Failure })
+}
+
+/// What a target is, as far as it can be elaborated.
+fn entry(program: &Program, target: &Target, file: &str) -> Entry {
+    let mut entry = Entry {
+        name: target.name.to_string(),
+        file: file.to_owned(),
+        kind: if target.preset.is_some() { "preset" } else { "model" },
+        model: target.model.definition.name.text.to_string(),
+        docs: target.docs().to_owned(),
+        inputs: vec![],
+        outputs: vec![],
+        hyperparameters: vec![],
+        sizes: BTreeMap::new(),
+        parameters: None,
+    };
+    let Some(graph) = elaborate(program, target, &[], Budget::default()).graph else { return entry };
+    let port = |name: &str, node| Port { name: name.to_owned(), ty: graph.node(node).ty.to_string() };
+    entry.inputs = graph.inputs.iter().map(|input| port(&input.name, input.node)).collect();
+    entry.outputs = graph.outputs.iter().map(|output| port(&output.name, output.node)).collect();
+    entry.hyperparameters = graph
+        .hyperparameters
+        .iter()
+        .map(|(name, value)| Hyperparameter { name: name.to_string(), value: value.clone() })
+        .collect();
+    entry.sizes = graph.typical.iter().map(|(name, size)| (name.to_string(), *size)).collect();
+    entry.parameters = Some(graph.parameter_elements());
+    entry
+}
+
+fn table(entries: &[Entry]) -> String {
+    let row = |entry: &Entry| {
+        let inputs: Vec<String> = entry.inputs.iter().map(|port| format!("{}: {}", port.name, port.ty)).collect();
+        vec![
+            format!("{}#{}", entry.file, entry.name),
+            entry.kind.to_owned(),
+            entry.parameters.map_or("does not compile".to_owned(), output::count),
+            inputs.join(", "),
+        ]
+    };
+    let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
+    output::table(&["spec", "kind", "parameters", "inputs"], &rows, &[2])
+}

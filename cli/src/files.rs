@@ -1,0 +1,65 @@
+//! Files: sources for the compiler, specs in folders, and replacing a file without ever leaving half of it.
+
+use archc_compiler::source::{SourceError, Sources};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Sources on disk.
+pub struct Files;
+
+impl Sources for Files {
+    fn read(&self, name: &str) -> Result<String, SourceError> {
+        let bytes = std::fs::read(name).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => SourceError::NotFound,
+            _ => SourceError::Unreadable(error.to_string()),
+        })?;
+        String::from_utf8(bytes).map_err(|_| SourceError::NotUtf8)
+    }
+}
+
+/// The name of a path as sources are called: forward slashes.
+pub fn name(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let text = if cfg!(windows) { text.replace('\\', "/") } else { text.into_owned() };
+    text.strip_prefix("./").map_or(text.clone(), str::to_owned)
+}
+
+/// The specs behind some paths, sorted within folders; and what could not be looked at.
+pub fn specs(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<String>) {
+    let (mut found, mut problems) = (vec![], vec![]);
+    for path in paths {
+        if !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let before = found.len();
+        for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+            match entry {
+                Ok(entry) if entry.file_type().is_file() => {
+                    found.extend(entry.path().extension().is_some_and(|e| e == "arch").then(|| entry.into_path()));
+                }
+                Ok(_) => {}
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        if found.len() == before {
+            problems.push(format!("{}: there are no .arch files in this folder", path.display()));
+        }
+    }
+    (found, problems)
+}
+
+/// Replaces the text of a file: written beside it, then renamed, with its permissions.
+pub fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let explain = |error: std::io::Error| format!("{}: {error}", path.display());
+    let metadata = std::fs::metadata(path).map_err(explain)?;
+    if metadata.permissions().readonly() {
+        return Err(format!("{}: this file is read-only", path.display()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(explain)?;
+    file.write_all(text.as_bytes()).map_err(explain)?;
+    file.as_file().set_permissions(metadata.permissions()).map_err(explain)?;
+    file.persist(path).map_err(|error| explain(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! What can go wrong between a graph and its numbers.
+
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a model could not be run. Every message is for the user.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error("{}: {reason}", .path.display())]
+    File { path: PathBuf, reason: String },
+
+    /// Names, shapes and dtypes that do not fit, all of them at once.
+    #[error("{}: the weights do not fit the model\n{}", .path.display(), .problems.join("\n"))]
+    Weights { path: PathBuf, problems: Vec<String> },
+
+    #[error("the inputs do not fit the model\n{}", .problems.join("\n"))]
+    Inputs { problems: Vec<String> },
+
+    #[error("{0}")]
+    Device(String),
+
+    #[error("there is no value `{path}` in this model{hint}")]
+    UnknownPath { path: String, hint: String },
+
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl RunError {
+    pub(crate) fn file(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        RunError::File { path: path.into(), reason: reason.to_string() }
+    }
+}

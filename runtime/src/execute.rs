@@ -1,0 +1,79 @@
+//! Walking a graph.
+
+use crate::init;
+use crate::module::GraphModule;
+use crate::ops::{self, Call};
+use crate::plan::{Bindings, Plan};
+use crate::value::Value;
+use archc_compiler::ir::{NodeId, NodeKind};
+use burn::tensor::backend::Backend;
+use smallvec::SmallVec;
+
+/// Whether random masks are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Dropout and its kin leave values as they are.
+    #[default]
+    Evaluation,
+    /// Masks are drawn from streams made of the seed, the step and the node.
+    Training { seed: u64, step: u64 },
+}
+
+impl Mode {
+    /// The stream of a node's masks; none in evaluation.
+    pub(crate) fn stream(self, node: NodeId) -> Option<rand_chacha::ChaCha8Rng> {
+        match self {
+            Mode::Evaluation => None,
+            Mode::Training { seed, step } => Some(init::stream(seed, &format!("mask.{step}.{}", node.0))),
+        }
+    }
+}
+
+/// Runs the graph. `inputs` are in the order of the graph's inputs; the result is in the order of its outputs. Every
+/// value is shown to `watch` when it has been computed, and freed after its last use.
+pub fn execute<B: Backend>(
+    plan: &Plan,
+    module: &GraphModule<B>,
+    inputs: Vec<Value<B>>,
+    bindings: &Bindings,
+    mode: Mode,
+    device: &B::Device,
+    mut watch: impl FnMut(NodeId, &Value<B>),
+) -> Vec<Value<B>> {
+    let graph = &*plan.graph;
+    let mut inputs = inputs.into_iter();
+    let mut values: Vec<Option<Value<B>>> = Vec::with_capacity(graph.node_count());
+    for id in graph.node_ids() {
+        let node = graph.node(id);
+        let value = match &node.kind {
+            // Inputs are the first nodes, in order.
+            NodeKind::Input(_) => inputs.next(),
+            NodeKind::Op(op) => {
+                let operands = graph.operands(id);
+                let types = operands.iter().map(|operand| &graph.node(*operand).ty).collect();
+                let mut taken: SmallVec<[Value<B>; 3]> = SmallVec::new();
+                for (slot, operand) in operands.iter().enumerate() {
+                    // Moving a value at its last use lets the backend work in its memory.
+                    let used_again = operands.iter().skip(slot + 1).any(|later| later == operand);
+                    let Some(value) = values.get_mut(operand.index()) else { continue };
+                    taken.extend(if plan.is_last_use(*operand, id) && !used_again {
+                        value.take()
+                    } else {
+                        value.clone()
+                    });
+                }
+                let parameters = node.parameters.iter().filter_map(|id| module.parameter(*id)).collect();
+                let shape = plan.shape_of(&node.ty, bindings);
+                let call =
+                    Call { operands: taken, types, parameters, result: &node.ty, shape, device, masks: mode.stream(id) };
+                Some(ops::run(op, call))
+            }
+        };
+        if let Some(value) = &value {
+            watch(id, value);
+        }
+        values.push(value);
+    }
+    let output = |node: NodeId| values.get(node.index()).cloned().flatten();
+    graph.outputs.iter().filter_map(|found| output(found.node)).collect()
+}

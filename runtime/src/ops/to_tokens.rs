@@ -1,0 +1,15 @@
+//! Image to tokens.
+
+use super::{Call, Lower};
+use crate::value::Value;
+use archc_compiler::ops::ToTokens;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+impl Lower for ToTokens {
+    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+        let [batch, tokens, channels] = call.shape::<3>();
+        let x: Tensor<B, 3> = call.operand().reshape([batch, channels, tokens]);
+        Value::of(x.swap_dims(1, 2))
+    }
+}

@@ -1,0 +1,243 @@
+//! A model on a device, behind an interface that is not generic: instantiations of backends stay in this crate.
+
+use crate::error::RunError;
+use crate::execute::{Mode, execute};
+use crate::host::HostTensor;
+use crate::module::GraphModule;
+use crate::plan::{Bindings, Plan, fits_dtype};
+use crate::tensors::TensorFile;
+use crate::value::Value;
+use crate::weights;
+use archc_compiler::ir::{Graph, NodeId};
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Where a model runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    #[default]
+    Cpu,
+    Cuda,
+}
+
+/// Where parameters come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// The initialisers of the spec, with this seed.
+    Seed(u64),
+    File(&'a TensorFile),
+}
+
+/// One run.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// In the order of the model's inputs.
+    pub inputs: Vec<HostTensor>,
+    /// Also give the gradients of the mean square of the main output.
+    pub gradients: bool,
+    /// Values to give besides the outputs.
+    pub keep: Vec<NodeId>,
+}
+
+/// What a run gives.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// In the order of the model's outputs.
+    pub outputs: Vec<HostTensor>,
+    pub kept: BTreeMap<NodeId, HostTensor>,
+    /// Mean square of the main output, where gradients were asked for.
+    pub loss: Option<f32>,
+    /// Gradients of trainable parameters by published name, in the published layout.
+    pub parameter_gradients: Vec<(String, HostTensor)>,
+    /// Gradients of inputs by index; labels have none.
+    pub input_gradients: Vec<(usize, HostTensor)>,
+    /// The forward pass alone.
+    pub time: Duration,
+}
+
+/// A model with its parameters on a device.
+pub trait Session {
+    /// Draws or uploads what has not been yet, so that a timed run is only a run.
+    fn materialize(&self);
+
+    fn run(&self, request: &Request) -> Result<Response, RunError>;
+
+    /// The elements of every parameter by published name.
+    fn parameters(&self) -> Vec<(String, HostTensor)>;
+}
+
+/// Puts a model on a device.
+pub fn open(graph: &Arc<Graph>, device: Device, source: Weights<'_>) -> Result<Box<dyn Session>, RunError> {
+    match device {
+        Device::Cpu => Ok(Box::new(Engine::<Flex>::new(graph, source, Default::default())?)),
+        Device::Cuda => cuda(graph, source),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_: &Arc<Graph>, _: Weights<'_>) -> Result<Box<dyn Session>, RunError> {
+    let message = "this archc was built without CUDA; build it with `--features cuda`";
+    Err(RunError::Device(message.to_owned()))
+}
+
+/// Burn panics where there is no driver, so it is looked for first.
+#[cfg(feature = "cuda")]
+fn cuda(graph: &Arc<Graph>, source: Weights<'_>) -> Result<Box<dyn Session>, RunError> {
+    let driver = ["libcuda.so.1", "nvcuda.dll"].into_iter().any(|name| {
+        // SAFETY: loading the driver runs its initialisers, as every CUDA program does.
+        unsafe { libloading::Library::new(name) }.is_ok()
+    });
+    if !driver {
+        return Err(RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()));
+    }
+    type Cuda = burn::backend::Cuda<f32, i32>;
+    Ok(Box::new(Engine::<Cuda>::new(graph, source, Default::default())?))
+}
+
+struct Engine<B: Backend> {
+    plan: Plan,
+    module: GraphModule<B>,
+    device: B::Device,
+}
+
+impl<B: Backend> Engine<B> {
+    fn new(graph: &Arc<Graph>, source: Weights<'_>, device: B::Device) -> Result<Self, RunError> {
+        let module = match source {
+            Weights::Seed(seed) => GraphModule::init(graph, seed, &device),
+            Weights::File(file) => weights::load(graph, file, &device)?,
+        };
+        Ok(Self { plan: Plan::new(graph.clone()), module, device })
+    }
+
+    fn check_inputs(&self, inputs: &[HostTensor]) -> Result<Bindings, RunError> {
+        let graph = &self.plan.graph;
+        let mut problems = vec![];
+        if inputs.len() != graph.inputs.len() {
+            problems.push(format!("{} inputs are needed, {} are given", graph.inputs.len(), inputs.len()));
+        }
+        for (input, tensor) in graph.inputs.iter().zip(inputs) {
+            let ty = &graph.node(input.node).ty;
+            if !fits_dtype(ty, tensor) {
+                problems.push(format!("`{}` is {ty}: its elements have the wrong type", input.name));
+            }
+        }
+        problems.extend(labels_out_of_range(graph, inputs));
+        if !problems.is_empty() {
+            return Err(RunError::Inputs { problems });
+        }
+        self.plan.bind(inputs)
+    }
+}
+
+/// Labels that no row of the table they are looked up in belongs to.
+fn labels_out_of_range(graph: &Graph, inputs: &[HostTensor]) -> Vec<String> {
+    let mut problems = vec![];
+    for (input, tensor) in graph.inputs.iter().zip(inputs) {
+        let crate::host::HostData::I64(labels) = &tensor.data else { continue };
+        let Some(classes) = largest_class(graph, input.node) else { continue };
+        if let Some(label) = labels.iter().find(|label| **label < 0 || **label >= classes) {
+            problems.push(format!("`{}` holds the label {label}; there are {classes} classes", input.name));
+        }
+    }
+    problems
+}
+
+/// How many classes labels may name: those of the input, and a null class that the model adds.
+fn largest_class(graph: &Graph, node: NodeId) -> Option<i64> {
+    let own = crate::init::classes(&graph.node(node).ty)?.known()?;
+    let added = graph.users(node).filter_map(|(user, _)| largest_class(graph, user)).max();
+    Some(added.unwrap_or(0).max(i64::try_from(own).ok()?))
+}
+
+impl<B: Backend> Session for Engine<B> {
+    fn materialize(&self) {
+        self.module.materialize();
+    }
+
+    fn run(&self, request: &Request) -> Result<Response, RunError> {
+        let bindings = self.check_inputs(&request.inputs)?;
+        if request.gradients {
+            return Ok(differentiate::<Autodiff<B>>(self, request, &bindings));
+        }
+        let inputs = request.inputs.iter().map(|input| Value::<B>::from_host(input, &self.device)).collect();
+        let mut response = Response::default();
+        let start = Instant::now();
+        let watch = |node: NodeId, value: &Value<B>| {
+            if request.keep.contains(&node) {
+                response.kept.insert(node, value.to_host());
+            }
+        };
+        let outputs = execute(&self.plan, &self.module, inputs, &bindings, Mode::Evaluation, &self.device, watch);
+        // Reading the outputs waits for the device.
+        response.outputs = outputs.iter().map(Value::to_host).collect();
+        response.time = start.elapsed();
+        Ok(response)
+    }
+
+    fn parameters(&self) -> Vec<(String, HostTensor)> {
+        let tensor = |(slot, data): (&crate::module::Slot, Vec<f32>)| {
+            (slot.path.clone(), HostTensor::f32(slot.shape.clone(), data))
+        };
+        self.module.published().map(tensor).collect()
+    }
+}
+
+/// A run on a tape.
+fn differentiate<A: AutodiffBackend>(
+    engine: &Engine<A::InnerBackend>,
+    request: &Request,
+    bindings: &Bindings,
+) -> Response {
+    use burn::module::AutodiffModule;
+    let module = GraphModule::<A>::from_inner(engine.module.clone());
+    let device: A::Device = engine.device.clone();
+    let mut tracked: Vec<(usize, Tensor<A, 1>)> = vec![];
+    let inputs: Vec<Value<A>> = request
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(at, input)| match Value::<A>::from_host(input, &device) {
+            // The tape follows a flat leaf, which has one rank for all inputs.
+            value @ Value::Float(_) => {
+                let leaf: Tensor<A, 1> = value.reshape([input.len()]).detach().require_grad();
+                tracked.push((at, leaf.clone()));
+                let mut shape = input.shape.clone();
+                if shape.is_empty() {
+                    shape.push(1);
+                }
+                let primitive = leaf.into_primitive().tensor();
+                Value::Float(A::float_reshape(primitive, burn::tensor::Shape::from(shape)))
+            }
+            labels => labels,
+        })
+        .collect();
+    let mut response = Response::default();
+    let start = Instant::now();
+    let watch = |node: NodeId, value: &Value<A>| {
+        if request.keep.contains(&node) {
+            response.kept.insert(node, value.to_host());
+        }
+    };
+    let outputs = execute(&engine.plan, &module, inputs, bindings, Mode::Evaluation, &device, watch);
+    response.outputs = outputs.iter().map(Value::to_host).collect();
+    response.time = start.elapsed();
+    let Some(main) = outputs.into_iter().next() else { return response };
+    let count = main.shape().iter().product();
+    let flat: Tensor<A, 1> = main.reshape([count]);
+    let loss = (flat.clone() * flat).mean();
+    response.loss = loss.clone().into_data().convert::<f32>().to_vec().ok().and_then(|v: Vec<f32>| v.first().copied());
+    let gradients = loss.backward();
+    response.parameter_gradients =
+        module.gradients(&gradients).into_iter().map(|(name, shape, data)| (name, HostTensor::f32(shape, data))).collect();
+    for (at, leaf) in tracked {
+        let shape = request.inputs.get(at).map(|input| input.shape.clone()).unwrap_or_default();
+        let gradient = leaf.grad(&gradients).map(|gradient| Value::<A::InnerBackend>::of(gradient).to_host().to_f32());
+        let data = gradient.unwrap_or_else(|| vec![0.0; shape.iter().product()]);
+        response.input_gradients.push((at, HostTensor::f32(shape, data)));
+    }
+    response
+}

@@ -1,0 +1,95 @@
+//! Values on a device, with their rank erased.
+
+use crate::host::{HostData, HostTensor};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Int, Tensor, TensorData, TensorMetadata, TensorPrimitive};
+
+/// A tensor of any rank. The batch is its first axis; parameters and tables have a batch of one.
+#[derive(Clone, Debug)]
+pub enum Value<B: Backend> {
+    Float(B::FloatTensorPrimitive),
+    /// Class labels, `[batch]`.
+    Int(Tensor<B, 1, Int>),
+}
+
+impl<B: Backend> Value<B> {
+    /// Erases the rank of a tensor.
+    pub fn of<const D: usize>(tensor: Tensor<B, D>) -> Self {
+        Value::Float(tensor.into_primitive().tensor())
+    }
+
+    /// The tensor with its rank. The plan guarantees that it has this rank.
+    pub fn tensor<const D: usize>(self) -> Tensor<B, D> {
+        match self {
+            Value::Float(primitive) => Tensor::from_primitive(TensorPrimitive::Float(primitive)),
+            Value::Int(labels) => labels.float().reshape([-1; D].map(|_: i32| 1)),
+        }
+    }
+
+    /// Class labels.
+    pub fn labels(self) -> Tensor<B, 1, Int> {
+        match self {
+            Value::Int(labels) => labels,
+            Value::Float(primitive) => {
+                let count = primitive.shape().num_elements();
+                let flat: Tensor<B, 1> = reshaped(primitive, [count]);
+                flat.int()
+            }
+        }
+    }
+
+    pub fn shape(&self) -> Vec<usize> {
+        match self {
+            Value::Float(primitive) => primitive.shape().to_vec(),
+            Value::Int(labels) => labels.dims().to_vec(),
+        }
+    }
+
+    /// The same elements in another shape.
+    pub fn reshape<const D: usize>(self, shape: [usize; D]) -> Tensor<B, D> {
+        match self {
+            Value::Float(primitive) => reshaped(primitive, shape),
+            Value::Int(labels) => labels.float().reshape(shape),
+        }
+    }
+
+    /// Copies a tensor to a device. Scalars get an axis of one, since tensors on devices have at least one axis.
+    pub fn from_host(tensor: &HostTensor, device: &B::Device) -> Self {
+        let mut shape = tensor.shape.clone();
+        if shape.is_empty() {
+            shape.push(1);
+        }
+        match &tensor.data {
+            HostData::I64(labels) => {
+                let data = TensorData::new(labels.clone(), [labels.len()]);
+                Value::Int(Tensor::from_data(data.convert::<B::IntElem>(), device))
+            }
+            HostData::F32(values) => {
+                let data = TensorData::new(values.clone(), shape).convert::<B::FloatElem>();
+                Value::Float(B::float_from_data(data, device))
+            }
+        }
+    }
+
+    /// Copies the elements to the host.
+    pub fn to_host(&self) -> HostTensor {
+        match self {
+            Value::Float(primitive) => {
+                let shape = primitive.shape().to_vec();
+                let count = shape.iter().product();
+                let flat: Tensor<B, 1> = reshaped(primitive.clone(), [count]);
+                let data = flat.into_data().convert_dtype(DType::F32);
+                HostTensor::f32(shape, data.to_vec::<f32>().unwrap_or_default())
+            }
+            Value::Int(labels) => {
+                let data = labels.clone().into_data().convert_dtype(DType::I64);
+                HostTensor::i64(labels.dims().to_vec(), data.to_vec::<i64>().unwrap_or_default())
+            }
+        }
+    }
+}
+
+fn reshaped<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive, shape: [usize; D]) -> Tensor<B, D> {
+    let primitive = B::float_reshape(primitive, burn::tensor::Shape::from(shape));
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}

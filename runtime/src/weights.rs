@@ -1,0 +1,56 @@
+//! Published weights into a module, strictly: whatever is missing, left over or misshapen is listed together, and
+//! nothing is loaded unless everything fits.
+
+use crate::error::RunError;
+use crate::module::{GraphModule, slots};
+use crate::tensors::{TensorFile, Tensors};
+use archc_compiler::ir::Graph;
+use archc_compiler::suggest::nearest;
+use burn::tensor::backend::Backend;
+use std::collections::BTreeSet;
+
+/// Problems that are listed, at most.
+const SHOWN: usize = 20;
+
+/// Loads all parameters of a graph from a file.
+pub fn load<B: Backend>(graph: &Graph, file: &TensorFile, device: &B::Device) -> Result<GraphModule<B>, RunError> {
+    let tensors = file.tensors()?;
+    let problems = mismatches(graph, &tensors);
+    if !problems.is_empty() {
+        return Err(RunError::Weights { path: file.path().to_owned(), problems });
+    }
+    GraphModule::load(graph, device, |slot| tensors.read(&slot.path).map(|tensor| tensor.to_f32()))
+}
+
+/// Everything about the tensors of a file that does not fit the parameters of a graph.
+fn mismatches(graph: &Graph, tensors: &Tensors<'_>) -> Vec<String> {
+    let slots = slots(graph);
+    let names = tensors.names();
+    let expected: BTreeSet<&str> = slots.iter().map(|slot| slot.path.as_str()).collect();
+    let unused: Vec<&str> = names.iter().map(String::as_str).filter(|name| !expected.contains(name)).collect();
+    let mut problems = vec![];
+    for slot in &slots {
+        match tensors.describe(&slot.path) {
+            None => {
+                let hint = nearest(&slot.path, unused.iter().copied())
+                    .map(|near| format!(" (the file has `{near}`)"))
+                    .unwrap_or_default();
+                problems.push(format!("  missing: `{}` {:?}{hint}", slot.path, slot.shape));
+            }
+            Some((shape, _)) if shape != slot.shape => {
+                problems.push(format!("  shape: `{}` is {shape:?}, the model has {:?}", slot.path, slot.shape));
+            }
+            Some((_, dtype)) if !tensors.is_readable(&slot.path) => {
+                problems.push(format!("  dtype: `{}` has elements of type {dtype}", slot.path));
+            }
+            Some(_) => {}
+        }
+    }
+    problems.extend(unused.iter().map(|name| format!("  left over: `{name}` is no parameter of the model")));
+    if problems.len() > SHOWN {
+        let rest = problems.len() - SHOWN;
+        problems.truncate(SHOWN);
+        problems.push(format!("  and {rest} more"));
+    }
+    problems
+}
