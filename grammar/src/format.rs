@@ -4,7 +4,7 @@
 //! is part of how an architecture reads. Since it only chooses the blanks between tokens, it keeps comments and
 //! meaning by construction, and since the choice depends on tokens and line breaks alone, it is idempotent.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Level};
 use crate::parse::{ArchParser, Rule, parse};
 use crate::span::{FileId, Span};
 use pest::Parser;
@@ -13,9 +13,9 @@ const INDENT: usize = 4;
 
 /// The formatted source, or the syntax errors that keep it from being formatted.
 pub fn format(source: &str, file: FileId) -> Result<String, Vec<Diagnostic>> {
-    let parsed = parse(source, file);
-    if !parsed.problems.is_empty() {
-        return Err(parsed.problems);
+    let problems = parse(source, file).problems;
+    if problems.iter().any(|problem| problem.level == Level::Error) {
+        return Err(problems);
     }
     let tokens = tokens(source);
     let formatted = layout(&tokens);

@@ -209,7 +209,7 @@ impl Elaborator<'_> {
             (Value::Tensor(_) | Value::List(_), None) => value,
             (other, None) => {
                 let problem = Diagnostic::error("block/no-result", format!("`{}` has no result", definition.name.text))
-                    .label(definition.name.span, format!("its body gives {}", other.describe()))
+                    .label(last_expression(definition), format!("this gives {}", other.describe()))
                     .label(span, "called here")
                     .help("the last expression of a body is its result");
                 self.report(problem)
@@ -315,6 +315,6 @@ pub(super) fn tensors(value: &Value) -> Vec<NodeId> {
 }
 
 /// Where the result of a body stands.
-fn last_expression(definition: &Definition) -> Span {
+pub(super) fn last_expression(definition: &Definition) -> Span {
     definition.body.statements.last().map_or(definition.body.span, |statement| statement.span)
 }

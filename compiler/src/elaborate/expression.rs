@@ -78,6 +78,12 @@ impl Elaborator<'_> {
     /// `inner @label`
     fn labelled(&mut self, inner: &Expr, label: LabelValue, as_stage: bool) -> Value {
         match &inner.kind {
+            ExprKind::Labelled { label: first, .. } => {
+                let problem = Diagnostic::error("label/twice", "a call has one label")
+                    .label(label.span, "this is the second")
+                    .label(first.span, "this is the first");
+                self.report(problem)
+            }
             ExprKind::Call { callee, arguments } => self.call(callee, arguments, Some(label), as_stage, inner.span),
             ExprKind::Name(name) if self.variable(name).is_none() => {
                 self.call(inner, &[], Some(label), true, inner.span)
@@ -139,12 +145,14 @@ impl Elaborator<'_> {
             return self.type_value(&name, indices, span);
         }
         let base_value = self.eval(base);
+        if base_value.is_poison() {
+            return Value::Poison;
+        }
         let [index] = indices else {
             return self.error("type/index", "a list has one index", span, "too many indices");
         };
         let at = self.eval(index);
         let (list, at) = match (&base_value, at.whole()) {
-            (Value::Poison, _) => return Value::Poison,
             _ if at.is_poison() => return Value::Poison,
             (Value::List(list), Some(at)) => (list.clone(), at),
             (Value::List(_), None) => {
@@ -152,8 +160,12 @@ impl Elaborator<'_> {
                 return self.error("type/index", "an index is a whole number", index.span, &found);
             }
             (other, _) => {
-                let found = format!("this is {}", other.describe());
-                return self.error("type/index", "only lists can be indexed", base.span, &found);
+                let mut problem = Diagnostic::error("type/index", "only lists can be indexed")
+                    .label(base.span, format!("this is {}", other.describe()));
+                if matches!(other, Value::Stage(_)) {
+                    problem = problem.help("arguments stand in parentheses");
+                }
+                return self.report(problem);
             }
         };
         let length = list.items.len() as i64;

@@ -1,7 +1,7 @@
 //! The root: hyperparameters, symbolic sizes, inputs, outputs.
 
 use super::bind::Takes;
-use super::block::tensors;
+use super::block::{last_expression, tensors};
 use super::value::Value;
 use super::{Elaborator, Frame, Settings};
 use crate::dim::Dim;
@@ -239,10 +239,10 @@ impl Elaborator<'_> {
             (_, Some(results)) => self.check_results(definition, value, results),
             (Value::Tensor(_) | Value::List(_), None) => value,
             (other, None) => {
-                let found = format!("its body gives {}", other.describe());
+                let found = format!("this gives {}", other.describe());
                 let message = format!("`{}` has no output", definition.name.text);
                 let problem = Diagnostic::error("model/no-output", message)
-                    .label(definition.name.span, found)
+                    .label(last_expression(definition), found)
                     .help("the last expression of the body is the output");
                 self.report(problem);
                 return;

@@ -67,7 +67,14 @@ impl Elaborator<'_> {
                     other => format!("this is {}", other.describe()),
                 };
                 let message = format!("`{}` of `{}` expects {}", attribute.name, signature.name, attribute.expected);
-                Diagnostic::error("call/argument-type", message).label(*at, found)
+                let problem = Diagnostic::error("call/argument-type", message).label(*at, found);
+                match value {
+                    Value::Text(word) => match archc_grammar::foreign_word(word) {
+                        Some(help) => problem.help(help),
+                        None => problem,
+                    },
+                    _ => problem,
+                }
             }
             _ => {
                 let message = format!("`{}` lacks its `{}`", signature.name, attribute.name);

@@ -126,7 +126,10 @@ impl Elaborator<'_> {
             Some(Value::Poison) | None => {}
             Some(other) => {
                 let found = format!("it is {}", other.describe());
-                self.error("skip/save", format!("`{}` is not a skip", skip.text), skip.span, &found);
+                let problem = Diagnostic::error("skip/save", format!("`{}` is not a skip", skip.text))
+                    .label(skip.span, found)
+                    .help("declare one first, `skip long(fuse: concat)`; a new value is given with `=`");
+                self.report(problem);
             }
         }
     }

@@ -261,6 +261,10 @@ impl<S: Sources + ?Sized> Loader<'_, S> {
     }
 
     fn import(&mut self, from: &str, import: &Use, names: &mut IndexMap<Arc<str>, (Item, Span)>) {
+        // An import that names nothing has been reported by the parser.
+        if import.names.is_empty() {
+            return;
+        }
         let module = self.imported_module(from, import);
         for used in &import.names {
             let name = &used.name;

@@ -426,7 +426,8 @@ impl Checker<'_> {
         });
         let problem =
             Diagnostic::error("name/unknown", format!("there is no `{name}` here")).label(span, "unknown name");
-        let help = library.or_else(|| did_you_mean(name, candidates.iter().copied()));
+        let foreign = || archc_grammar::foreign_word(name).map(str::to_owned);
+        let help = library.or_else(foreign).or_else(|| did_you_mean(name, candidates.iter().copied()));
         self.problems.push(match help {
             Some(help) => problem.help(help),
             None => problem,

@@ -1,9 +1,11 @@
 //! Why a piece of text is not an item or a statement.
 //!
-//! The piece is parsed once more with the rule that its first word asks for. The place where that attempt got stuck,
-//! what stands there, and which rules were tried make the message. A table of common slips (words and signs of other
-//! languages) gives the help.
+//! The piece is parsed once more with the rule that its first word asks for. The place where that attempt got stuck and
+//! what stands there make the message, which rules were tried there make what was expected (`expected`), and a table
+//! of common slips gives the help (`slips`).
 
+use super::expected::expected;
+use super::slips::{Context, Place, is_word, item_word, slip, word_at};
 use super::{ArchParser, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::span::{FileId, Span};
@@ -14,46 +16,81 @@ type ParseError = Error<Rule>;
 
 /// A piece of text at the top level that is no item.
 pub(super) fn item(source: &str, file: FileId, start: usize, text: &str) -> Diagnostic {
-    let first = first_word(text);
-    if !matches!(first, "use" | "block" | "model" | "preset") && !text.starts_with("#[") {
-        let found = token_at(source, start);
-        let span = Span::new(file, start, start + found.len());
-        let problem = Diagnostic::error("syntax/item", format!("expected an item, found {}", quoted(found)))
-            .label(span, "not an item");
-        return match slip(found, source, start, Context::Item) {
-            Some(help) => problem.help(help),
-            None => problem.help("a file holds `use`, `block`, `model` and `preset` items"),
-        };
+    let first = word_at(text);
+    if matches!(first, "use" | "block" | "model" | "preset") {
+        return strict(source, file, start, text, Rule::lone_item);
     }
-    strict(source, file, start, text, Rule::lone_item)
+    let found = token_at(source, start);
+    let span = Span::new(file, start, start + found.len());
+    if text.starts_with("#[") {
+        return attribute(source, file, start, text);
+    }
+    let message = format!("expected `use`, `block`, `model` or `preset`, found {}", quoted(found));
+    let problem = Diagnostic::error("syntax/item", message).label(span, "nothing else stands at the top level");
+    let behind = text.get(found.len()..).unwrap_or("");
+    let place = Place { found, rest: text, behind, head: "", context: Context::Item };
+    match (item_word(found), slip(&place)) {
+        (Some(word), _) => problem.help(format!("did you mean `{word}`?")),
+        (None, Some(help)) => problem.help(help),
+        (None, None) if text.contains("->") || text.contains('=') => {
+            problem.help("values belong into a block or a model, or become its hyperparameters")
+        }
+        (None, None) => problem,
+    }
 }
 
 /// A piece of text in a body that is no statement.
 pub(super) fn statement(source: &str, file: FileId, start: usize, text: &str) -> Diagnostic {
-    let rule = match first_word(text) {
+    let rule = match word_at(text) {
         "let" => Rule::lone_let,
         "for" => Rule::lone_for,
-        "init" => Rule::lone_init,
-        "skip" => Rule::lone_skip,
-        "order" => Rule::lone_order,
+        "init" if is_followed_by_name(text) => Rule::lone_init,
+        "skip" if is_followed_by_name(text) => Rule::lone_skip,
+        "order" if is_followed_by_name(text) => Rule::lone_order,
         "encoder" | "bottleneck" | "decoder" => Rule::lone_section,
-        _ => match text.find(['=', '<', '-', '\n', '(']) {
-            Some(at) if text.get(at..).is_some_and(|rest| rest.starts_with("<-")) => Rule::lone_save,
-            Some(at) if text.get(at..).is_some_and(|rest| rest.starts_with('=') && !rest.starts_with("==")) => {
-                Rule::lone_assign
-            }
+        _ => match text.find(['=', '<', '-', '\n', '(', '{']).and_then(|at| text.get(..at).zip(text.get(at..))) {
+            Some((_, rest)) if rest.starts_with("<-") => Rule::lone_save,
+            Some((target, rest)) if is_assignment(target, rest) => Rule::lone_assign,
+            _ if text.starts_with("#[") => return attribute(source, file, start, text),
             _ => Rule::lone_statement,
         },
     };
     strict(source, file, start, text, rule)
 }
 
-fn strict(source: &str, file: FileId, start: usize, text: &str, rule: Rule) -> Diagnostic {
+/// Whether text before a `=` looks like what is assigned to.
+fn is_assignment(target: &str, rest: &str) -> bool {
+    let sign = rest.starts_with('=') && !rest.starts_with("==") && !rest.starts_with("=>");
+    sign && !target.trim().contains(' ')
+}
+
+fn is_followed_by_name(text: &str) -> bool {
+    let rest = text.get(word_at(text).len()..).unwrap_or("");
+    rest.trim_start_matches([' ', '\t']).starts_with(is_word)
+}
+
+/// `#[..]` that cannot be read, or that stands before nothing.
+fn attribute(source: &str, file: FileId, start: usize, text: &str) -> Diagnostic {
+    let closed = text.find(']').map_or(text.len(), |at| at + 1);
+    let mut rest = text.get(closed..).unwrap_or("").lines().map(str::trim);
+    if rest.all(|line| line.is_empty() || line.starts_with("//")) && ArchParser::parse(Rule::attribute, text).is_ok() {
+        return Diagnostic::error("syntax/attribute", "this attribute stands before nothing")
+            .label(Span::new(file, start, start + closed), "what is it about?");
+    }
+    let mut problem = strict(source, file, start, text, Rule::lone_attribute);
+    if problem.help.is_none() {
+        problem.help = Some("the one attribute is `#[allow(group/rule, \"reason\")]`".to_owned());
+    }
+    problem
+}
+
+/// A piece of text that is not what the rule asks for.
+pub(super) fn strict(source: &str, file: FileId, start: usize, text: &str, rule: Rule) -> Diagnostic {
     match ArchParser::parse(rule, text) {
         Err(error) => explain(source, file, start, text, &error),
         // The recovery rule took it although it can be read: a bracket or a missing line break around it.
         Ok(_) => Diagnostic::error("syntax/statement", "this cannot stand here")
-            .label(Span::new(file, start, start + first_word(text).len().max(1)), "unexpected"),
+            .label(Span::new(file, start, start + word_at(text).len().max(1)), "unexpected"),
     }
 }
 
@@ -62,8 +99,43 @@ pub(super) fn explain(source: &str, file: FileId, offset: usize, region: &str, e
     let stuck = match error.location {
         InputLocation::Pos(at) | InputLocation::Span((at, _)) => at.min(region.len()),
     };
-    let mut at = offset + stuck;
-    // Point at what stands there, not at the blanks before it; at the end of a line, point right behind its text.
+    let (mut at, mut found) = place(source, offset, stuck);
+    let tried: &[Rule] = match &error.variant {
+        ErrorVariant::ParsingError { positives, .. } => positives,
+        ErrorVariant::CustomError { .. } => &[],
+    };
+    let head = |at: usize| before(source, at).get(offset..).unwrap_or("");
+    let mut expected = expected(tried, before(source, at), head(at));
+    if !matches!(expected, "a name" | "a parameter")
+        && let Some(problem) = bad_number(source, file, at)
+    {
+        return problem;
+    }
+    let context = Context::of(head(at));
+    // A name that is given a value cannot be read as an expression; the sign is what does not belong there.
+    let behind = source.get(at + found.len()..).unwrap_or("").trim_start_matches([' ', '\t']);
+    let is_given = behind.starts_with('=') && !behind.starts_with("==") && !behind.starts_with("=>");
+    if found.starts_with(is_word) && is_given && matches!(expected, "an expression" | "an argument") {
+        expected = if context == Context::Arguments { "`:`" } else { "the end of the statement" };
+        (at, found) = (source.len() - behind.len(), "=");
+    }
+    let message = match found {
+        "" => format!("expected {expected}"),
+        _ => format!("expected {expected}, found {}", quoted(found)),
+    };
+    let span = Span::new(file, at, at + found.len());
+    let problem = Diagnostic::error("syntax/unexpected", message).label(span, format!("expected {expected}"));
+    let rest = source.get(at..).unwrap_or("");
+    let behind = rest.get(found.len()..).unwrap_or("");
+    match slip(&Place { found, rest, behind, head: head(at), context }) {
+        Some(help) => problem.help(help),
+        None => problem,
+    }
+}
+
+/// Where to point and what stands there: not at the blanks before it, and at the end of a line right behind its text.
+fn place(source: &str, offset: usize, stuck: usize) -> (usize, &str) {
+    let at = offset + stuck;
     let rest = source.get(at..).unwrap_or("");
     let on_line = rest.trim_start_matches([' ', '\t']);
     let text_end = before(source, at).len();
@@ -72,27 +144,40 @@ pub(super) fn explain(source: &str, file: FileId, offset: usize, region: &str, e
         || on_line.starts_with("//")
         || stuck > 0 && source.get(text_end..at).is_some_and(|blank| blank.contains('\n'));
     if line_ends {
-        at = text_end;
-    } else {
-        at += rest.len() - on_line.len();
+        return (text_end, "");
     }
-    let found = if line_ends { "" } else { token_at(source, at) };
-    let expected = expected(source, offset, at, error);
-    let message = if found.is_empty() {
-        format!("expected {expected}")
-    } else {
-        format!("expected {expected}, found {}", quoted(found))
-    };
-    let span = Span::new(file, at, at + found.len());
-    let problem = Diagnostic::error("syntax/unexpected", message).label(span, format!("expected {expected}"));
-    let context = Context::of(source, offset, at);
-    let named_with_equals =
-        context == Context::Arguments && rest.trim_start_matches(found).trim_start().starts_with('=');
-    let slipped = if named_with_equals { "=" } else { found };
-    match slip(slipped, source, at, context).or_else(|| slip(last_word(source, at), source, at, context)) {
-        Some(help) => problem.help(help),
-        None => problem,
+    let at = at + rest.len() - on_line.len();
+    (at, token_at(source, at))
+}
+
+/// Digits with something attached that makes them no number: `10k`, `0x10`, `5.`, `.5`.
+fn bad_number(source: &str, file: FileId, at: usize) -> Option<Diagnostic> {
+    let head = source.get(..at)?;
+    let part = |c: char| is_word(c) || c == '.';
+    let start = head.rfind(|c: char| !part(c)).map_or(0, |found| found + head.get(found..).map_or(1, first_len));
+    let rest = source.get(start..)?;
+    let mut end = rest.find(|c: char| !part(c)).unwrap_or(rest.len());
+    let text = rest.get(..end)?;
+    let digits = text.trim_start_matches('.');
+    if text.contains("..") || !digits.starts_with(|c: char| c.is_ascii_digit()) || start + end < at {
+        return None;
     }
+    // The sign of an exponent belongs to it.
+    if text.ends_with(['e', 'E']) && rest.get(end..).is_some_and(|tail| tail.starts_with(['+', '-'])) {
+        end += 1;
+    }
+    let text = rest.get(..end)?;
+    if ArchParser::parse(Rule::lone_number, text).is_ok() {
+        return None;
+    }
+    let problem = Diagnostic::error("syntax/number", format!("`{text}` is not a number"))
+        .label(Span::new(file, start, start + end), "cannot be read")
+        .help("numbers are written `42`, `1_000`, `0.5` or `1e-6`");
+    Some(problem)
+}
+
+fn first_len(text: &str) -> usize {
+    text.chars().next().map_or(0, char::len_utf8)
 }
 
 /// The grammar gave up altogether.
@@ -104,168 +189,68 @@ pub(super) fn unreadable(error: &ParseError, file: FileId) -> Diagnostic {
         .label(Span::new(file, at, at), "reading stopped here")
 }
 
-/// The levels of an expression; a failed attempt names the outermost one that starts where it got stuck.
-const EXPRESSION: &[Rule] = &[
-    Rule::expr,
-    Rule::or_expr,
-    Rule::and_expr,
-    Rule::comparison,
-    Rule::range,
-    Rule::sum,
-    Rule::product,
-    Rule::unary,
-    Rule::pipe,
-    Rule::postfix,
-    Rule::primary,
-    Rule::number,
-    Rule::name,
-];
-
-/// What the grammar was ready to accept, in the words of the language.
-fn expected(source: &str, start: usize, at: usize, error: &ParseError) -> &'static str {
-    let ErrorVariant::ParsingError { positives, .. } = &error.variant else { return "something else" };
-    let has = |rule: Rule| positives.contains(&rule);
-    let wants_expression = EXPRESSION.iter().any(|rule| has(*rule));
-    if has(Rule::kw_in) {
-        "`in`"
-    } else if has(Rule::colon) && (has(Rule::eq) || positives.len() == 1) {
-        "`:` and a type"
-    } else if has(Rule::eq) && !has(Rule::sum_op) {
-        "`=`"
-    } else if wants_expression && before(source, at).ends_with("->") {
-        "a stage after `->`"
-    } else if has(Rule::rule_id) {
-        "the name of a rule, `group/name`"
-    } else if has(Rule::text) && !has(Rule::number) && !has(Rule::use_path) {
-        "a reason in quotes"
-    } else if has(Rule::type_expr) {
-        "a type"
-    } else if has(Rule::label_part) || has(Rule::label_text) {
-        "a parameter path after `@`"
-    } else if wants_expression {
-        "an expression"
-    } else if has(Rule::pattern) {
-        "a name, or names in brackets"
-    } else if has(Rule::use_path) {
-        "the name of a file, `std.embed` or `\"blocks/stem.arch\"`"
-    } else if has(Rule::init_target) {
-        "the name of an operator, or `bias`"
-    } else if has(Rule::ident) && !has(Rule::sum_op) {
-        "a name"
-    } else {
-        expected_sign(source, start, at, positives)
-    }
-}
-
-/// Only signs could follow: which one depends on what is open.
-fn expected_sign(source: &str, start: usize, at: usize, positives: &[Rule]) -> &'static str {
-    let head = source.get(start..at).unwrap_or("");
-    match Context::of(source, start, at) {
-        Context::Arguments => "`,` or `)`",
-        Context::Brackets => "`,` or `]`",
-        _ if positives.contains(&Rule::body) => "`{`",
-        _ if first_word(head) == "let" && !head.contains('=') => "`=`",
-        _ if matches!(first_word(head), "block" | "model") && !head.contains('(') => "`(`",
-        _ if first_word(head) == "preset" && !head.contains('=') => "`=`",
-        _ if matches!(first_word(head), "for" | "if" | "encoder" | "bottleneck" | "decoder") && !head.contains('{') => {
-            "`{`"
-        }
-        _ if first_word(head) == "init" && !head.trim_end().ends_with('=') => "`=` and an initialiser",
-        _ => "the end of the statement",
-    }
-}
-
+/// The text before a place, without blanks and comments at its end.
 fn before(source: &str, at: usize) -> &str {
-    source.get(..at).unwrap_or("").trim_end()
+    let mut text = source.get(..at).unwrap_or("").trim_end();
+    loop {
+        let start = text.rfind('\n').map_or(0, |found| found + 1);
+        match text.get(start..).and_then(comment_start).and_then(|found| text.get(..start + found)) {
+            Some(code) => text = code.trim_end(),
+            None => return text,
+        }
+    }
 }
 
-/// What surrounds a place in a statement.
-#[derive(Clone, Copy, PartialEq)]
-enum Context {
-    Item,
-    Arguments,
-    Brackets,
-    Statement,
+/// Where the comment of a line starts, if it has one.
+fn comment_start(line: &str) -> Option<usize> {
+    let mut in_text = false;
+    let mut escaped = false;
+    for (at, c) in line.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            '/' if !in_text && line.get(at..).is_some_and(|rest| rest.starts_with("//")) => return Some(at),
+            _ => {}
+        }
+    }
+    None
 }
 
 impl Context {
-    fn of(source: &str, start: usize, at: usize) -> Self {
+    /// What the text of a piece has left open.
+    fn of(head: &str) -> Self {
         let mut open = vec![];
-        for c in source.get(start..at).unwrap_or("").chars() {
+        for (at, c) in head.char_indices() {
             match c {
-                '(' | '[' | '{' => open.push(c),
+                '(' | '[' | '{' => open.push((c, at)),
                 ')' | ']' | '}' => {
                     open.pop();
                 }
                 _ => {}
             }
         }
+        let is_definition = matches!(word_at(head), "block" | "model");
         match open.last() {
-            Some('(') => Context::Arguments,
-            Some('[') => Context::Brackets,
+            Some(('(', at)) if is_definition && head.find('(') == Some(*at) => Context::Parameters,
+            Some(('(', _)) => Context::Arguments,
+            Some(('[', _)) => Context::Brackets,
             _ => Context::Statement,
         }
     }
 }
 
-/// What people write who come from other languages, and what to write here.
-fn slip(found: &str, source: &str, at: usize, context: Context) -> Option<&'static str> {
-    let rest = source.get(at..).unwrap_or("");
-    Some(match found {
-        "=" if context == Context::Arguments => "arguments are named with a colon: `name: value`",
-        ":" if context == Context::Statement => "types are inferred: `let h = x -> linear(64)`",
-        "and" => "write `&&`",
-        "or" => "write `||`",
-        "not" => "write `!`",
-        "return" => "the last expression of a block is its result; leave `return` out",
-        "while" => "loops run over a range or a list: `for i in 0..depth { .. }`",
-        "True" | "False" => "write `true` or `false`",
-        "None" | "null" => "there is no null; give the parameter a default instead",
-        "lambda" | "\\" => "a stage written in place is `{ h => .. }`",
-        "'" => "text stands in double quotes",
-        "*" if rest.starts_with("**") || before(source, at).ends_with('*') => "write `pow(base, exponent)`",
-        "." => "there are no methods: write `x -> f()`",
-        "|" | "|>" => "the arrow is `->`",
-        "→" => "the arrow is `->`, in two characters",
-        "←" => "the arrow is `<-`, in two characters",
-        "#" => "comments start with `//`",
-        "/" if rest.starts_with("/*") => "comments start with `//`",
-        "def" | "fn" | "func" | "function" | "class" | "struct" | "module" | "layer" => {
-            "a reusable part is a `block`: `block Name(x: image[C, H, W]) { .. }`"
-        }
-        "import" | "from" | "include" => "write `use std.embed.{PatchEmbed}`",
-        "const" | "var" | "let" if context == Context::Item => {
-            "values belong into a block or a model, or become its hyperparameters"
-        }
-        "=" => "`=` gives a new value to a name that `let` has bound",
-        _ => return None,
-    })
-}
-
-/// The word right before a place.
-fn last_word(source: &str, at: usize) -> &str {
-    let head = before(source, at);
-    let start = head.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |found| found + 1);
-    head.get(start..).unwrap_or("")
-}
-
-fn first_word(text: &str) -> &str {
-    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
-    text.get(..end).unwrap_or("")
-}
-
 /// The word, number or sign that starts at `at`.
 fn token_at(source: &str, at: usize) -> &str {
     let rest = source.get(at..).unwrap_or("");
-    let word = first_word(rest);
+    let word = word_at(rest);
     if !word.is_empty() {
         return word;
     }
     if ["->", "<-", "=>", "==", "!=", "<=", ">=", "&&", "||", "|>", ".."].iter().any(|sign| rest.starts_with(sign)) {
         return rest.get(..2).unwrap_or("");
     }
-    let end = rest.chars().next().map_or(0, char::len_utf8);
-    rest.get(..end).unwrap_or("")
+    rest.get(..first_len(rest)).unwrap_or("")
 }
 
 fn quoted(found: &str) -> String {

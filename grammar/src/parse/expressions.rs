@@ -1,6 +1,6 @@
 //! Expressions, labels and arguments.
 
-use super::{Builder, Rule, children, take};
+use super::{Builder, Children, Rule, children, explain, take};
 use crate::ast::{Argument, Expr, ExprKind, If, Operator, ParameterPath, PathPart, UnaryOperator};
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
@@ -93,6 +93,10 @@ impl Builder<'_> {
             let base = Box::new(expr);
             let kind = match part.as_rule() {
                 Rule::arguments => ExprKind::Call { callee: base, arguments: self.arguments(part) },
+                Rule::bad_arguments | Rule::bad_index => {
+                    self.bad_brackets(&part);
+                    ExprKind::Invalid
+                }
                 Rule::index => {
                     let indices = children(part).map(|index| self.expr(index)).collect();
                     ExprKind::Index { base, indices }
@@ -122,8 +126,12 @@ impl Builder<'_> {
             Rule::if_expr => self.if_expr(pair),
             Rule::residual => {
                 let mut inner = children(pair);
-                let arguments = take(&mut inner, Rule::arguments).map(|a| self.arguments(a)).unwrap_or_default();
+                let arguments = self.optional_arguments(&mut inner);
                 ExprKind::Residual { arguments, body: Arc::new(self.stage_body(inner, span)) }
+            }
+            Rule::bad_list | Rule::bad_tuple => {
+                self.bad_brackets(&pair);
+                ExprKind::Invalid
             }
             Rule::stage_body => ExprKind::Stage(Arc::new(self.stage_body(children(pair), span))),
             _ => ExprKind::Invalid,
@@ -210,6 +218,26 @@ impl Builder<'_> {
             }
         }
         Arc::from(value)
+    }
+
+    /// Brackets that hold something else than they should.
+    fn bad_brackets(&mut self, pair: &Pair<'_, Rule>) {
+        let rule = match pair.as_rule() {
+            Rule::bad_arguments => Rule::lone_arguments,
+            Rule::bad_index => Rule::lone_index,
+            Rule::bad_list => Rule::lone_list,
+            _ => Rule::lone_tuple,
+        };
+        let problem = explain::strict(self.source, self.file, pair.as_span().start(), pair.as_str(), rule);
+        self.report(problem);
+    }
+
+    /// Arguments where they may be left out. Of those that cannot be read there are none.
+    pub(super) fn optional_arguments(&mut self, pairs: &mut Children<'_>) -> Vec<Argument> {
+        if let Some(pair) = take(pairs, Rule::bad_arguments) {
+            self.bad_brackets(&pair);
+        }
+        take(pairs, Rule::arguments).map(|pair| self.arguments(pair)).unwrap_or_default()
     }
 
     /// `(a, name: b)`

@@ -1,11 +1,13 @@
 //! Items: imports, definitions, presets.
 
+use super::slips::word_at;
 use super::{Builder, Children, Rule, children, explain, take};
 use crate::ast::{
     Allow, Definition, DefinitionKind, Expr, ExprKind, File, Item, ItemKind, Name, Parameter, Preset, ResultType, Role,
     TypeExpr, Use, UseName, UseSource,
 };
 use crate::diagnostic::Diagnostic;
+use crate::span::Span;
 use pest::iterators::Pair;
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ impl Builder<'_> {
 
     fn item(&mut self, pair: Pair<'_, Rule>) -> Option<Item> {
         let span = self.span(&pair);
+        if starts_item(pair.as_str()) {
+            self.items.push(span.start);
+        }
         let mut inner = children(pair);
         let allows = self.allows(&mut inner);
         let pair = inner.next()?;
@@ -79,18 +84,22 @@ impl Builder<'_> {
     fn bad_item(&mut self, pair: &Pair<'_, Rule>) {
         let text = pair.as_str();
         let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
-        if let (Some("block" | "model" | "preset"), Some(name)) = (words.next(), words.next()) {
-            self.broken.push(Arc::from(name));
+        match words.next() {
+            Some("block" | "model" | "preset") => self.broken.extend(words.next().map(Arc::from)),
+            // Whatever it was to import is not unknown.
+            Some("use") => self.broken.extend(words.map(Arc::from)),
+            _ => {}
         }
         let problem = explain::item(self.source, self.file, pair.as_span().start(), text);
         self.report(problem);
     }
 
-    /// `use std.embed.{PatchEmbed}` or `use std.embed.PatchEmbed`
+    /// `use std.embed.{PatchEmbed}`, `use std.embed.PatchEmbed as Patches`
     fn use_item(&mut self, pair: Pair<'_, Rule>) -> Use {
         let mut source = UseSource::Path(vec![]);
         let mut source_span = self.span(&pair);
         let mut names = vec![];
+        let (mut listed, mut alias) = (false, None);
         for inner in children(pair) {
             match inner.as_rule() {
                 Rule::text => {
@@ -101,34 +110,31 @@ impl Builder<'_> {
                     source_span = self.span(&inner);
                     source = UseSource::Path(inner.as_str().split('.').map(Arc::from).collect());
                 }
-                Rule::use_name => {
-                    let mut words = children(inner);
-                    let Some(name) = words.next().map(|word| self.name(&word)) else { continue };
-                    names.push(UseName { name, alias: words.next().map(|word| self.name(&word)) });
+                Rule::use_names => {
+                    listed = true;
+                    names = children(inner).filter_map(|used| self.use_name(used)).collect();
                 }
+                Rule::ident => alias = Some(self.binding(&inner)),
                 _ => {}
             }
         }
+        if !listed {
+            names = single_import(&mut source, source_span, alias);
+        }
         if names.is_empty() {
-            names = self.single_import(&mut source, source_span);
+            let problem = Diagnostic::error("syntax/use", "this import names nothing")
+                .label(source_span, "what of it?")
+                .help("list what you need: `use std.embed.{PatchEmbed, TimestepEmbedding}`");
+            self.report(problem);
         }
         Use { source, source_span, names }
     }
 
-    /// The last word of `use std.embed.PatchEmbed` is what is imported.
-    fn single_import(&mut self, source: &mut UseSource, span: crate::span::Span) -> Vec<UseName> {
-        if let UseSource::Path(path) = source
-            && path.len() > 1
-            && let Some(text) = path.pop()
-        {
-            let name_span = crate::span::Span { start: span.end - text.len() as u32, ..span };
-            return vec![UseName { name: Name { text, span: name_span }, alias: None }];
-        }
-        let problem = Diagnostic::error("syntax/use", "this import names nothing")
-            .label(span, "what of it?")
-            .help("list what you need: `use std.embed.{PatchEmbed, TimestepEmbedding}`");
-        self.report(problem);
-        vec![]
+    /// `sincos_2d as positions`
+    fn use_name(&mut self, pair: Pair<'_, Rule>) -> Option<UseName> {
+        let mut words = children(pair);
+        let name = words.next().map(|word| self.name(&word))?;
+        Some(UseName { name, alias: words.next().map(|word| self.binding(&word)) })
     }
 
     /// `block Name(x: image[C, H, W]) -> image[C, H, W] { .. }`
@@ -147,7 +153,7 @@ impl Builder<'_> {
         for inner in children(pair) {
             match inner.as_rule() {
                 Rule::definition_kind if inner.as_str() == "model" => definition.kind = DefinitionKind::Model,
-                Rule::ident => definition.name = self.name(&inner),
+                Rule::ident => definition.name = self.binding(&inner),
                 Rule::parameters => {
                     definition.header.end = self.span(&inner).end;
                     definition.parameters = children(inner).map(|pair| self.parameter(pair)).collect();
@@ -180,7 +186,7 @@ impl Builder<'_> {
                 Rule::role => {
                     parameter.role = Some(if inner.as_str() == "gate" { Role::Gate } else { Role::Cond });
                 }
-                Rule::ident => parameter.name = self.name(&inner),
+                Rule::ident => parameter.name = self.binding(&inner),
                 Rule::type_expr => parameter.kind = self.type_expr(inner),
                 Rule::expr => parameter.default = Some(self.expr(inner)),
                 _ => {}
@@ -233,13 +239,11 @@ impl Builder<'_> {
         let mut preset =
             Preset { name: blank.clone(), docs: self.docs_above(item_start), model: blank, arguments: vec![] };
         let mut names = vec![];
-        for inner in children(pair) {
-            match inner.as_rule() {
-                Rule::ident => names.push(self.name(&inner)),
-                Rule::arguments => preset.arguments = self.arguments(inner),
-                _ => {}
-            }
+        let mut inner = children(pair);
+        while let Some(name) = take(&mut inner, Rule::ident) {
+            names.push(self.binding(&name));
         }
+        preset.arguments = self.optional_arguments(&mut inner);
         let mut names = names.into_iter();
         if let (Some(name), Some(model)) = (names.next(), names.next()) {
             (preset.name, preset.model) = (name, model);
@@ -249,5 +253,27 @@ impl Builder<'_> {
 
     pub(super) fn invalid(&self, pair: &Pair<'_, Rule>) -> Expr {
         Expr { kind: ExprKind::Invalid, span: self.span(pair) }
+    }
+}
+
+/// Whether a text starts as items do.
+pub(super) fn starts_item(text: &str) -> bool {
+    matches!(word_at(text), "use" | "block" | "model" | "preset") || text.starts_with("#[")
+}
+
+/// The last word of `use std.embed.PatchEmbed` is what is imported.
+fn single_import(source: &mut UseSource, span: Span, alias: Option<Name>) -> Vec<UseName> {
+    match source {
+        // A file of the standard library by itself names nothing of it.
+        UseSource::Path(path)
+            if path.len() > 2 || path.len() == 2 && path.first().is_some_and(|first| &**first != "std") =>
+        {
+            let name = path.pop().map(|text| {
+                let start = span.end - text.len() as u32;
+                UseName { name: Name { text, span: Span { start, ..span } }, alias }
+            });
+            name.into_iter().collect()
+        }
+        UseSource::Path(_) | UseSource::File(_) => vec![],
     }
 }

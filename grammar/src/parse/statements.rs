@@ -21,29 +21,46 @@ impl Builder<'_> {
     fn statements(&mut self, pairs: Children<'_>) -> Vec<Statement> {
         let mut statements: Vec<Statement> = vec![];
         let mut reported_line_of: Option<u32> = None;
+        let mut after_slip = false;
         for pair in pairs.filter(|pair| pair.as_rule() == Rule::statement) {
             let span = self.span(&pair);
             if let Some(previous) = statements.last()
                 && self.same_line(previous.span, span)
             {
                 if reported_line_of.is_none_or(|end| !self.same_line(Span { end, ..span }, span)) {
-                    let start = previous.span.start as usize;
-                    self.run_on(start, span.end as usize);
+                    let previous = previous.span;
+                    let line = self.run_on(previous.start as usize, span.end as usize);
+                    // What was read of it may be something else than what was meant.
+                    if let Some(statement) = statements.last_mut() {
+                        match bad_let(line, previous) {
+                            Some(kind) if matches!(statement.kind, StatementKind::Expr(_)) => statement.kind = kind,
+                            _ => poison(statement),
+                        }
+                    }
                 }
                 reported_line_of = Some(span.end);
                 continue;
             }
-            let adjacent_to_bad = statements.last().is_some_and(|last| is_invalid(&last.kind));
+            let is_slip = has_slip(&pair);
             let problems = self.problems.len();
             if let Some(statement) = self.statement(pair) {
                 // One slip often breaks the following line too; its first report is enough.
-                if adjacent_to_bad && is_invalid(&statement.kind) {
+                if after_slip && is_slip {
                     self.problems.truncate(problems);
                 }
                 statements.push(statement);
+                if self.is_repaired(Span { end: self.line_end(span.end), ..span }) {
+                    statements.last_mut().into_iter().for_each(poison);
+                }
             }
+            after_slip = is_slip;
         }
         statements
+    }
+
+    fn line_end(&self, at: u32) -> u32 {
+        let rest = self.source.get(at as usize..).unwrap_or("");
+        at + rest.find('\n').unwrap_or(rest.len()) as u32
     }
 
     fn same_line(&self, before: Span, after: Span) -> bool {
@@ -51,13 +68,14 @@ impl Builder<'_> {
         !between.contains('\n') && !between.contains(';')
     }
 
-    /// A second statement on the line of the first: what stopped the first one there?
-    fn run_on(&mut self, start: usize, end: usize) {
+    /// A second statement on the line of the first: what stopped the first one there? Returns the line.
+    fn run_on(&mut self, start: usize, end: usize) -> &str {
         let rest = self.source.get(end..).unwrap_or("");
         let stop = end + rest.find(['\n', ';', '}']).unwrap_or(rest.len());
         let text = self.source.get(start..stop).unwrap_or("");
         let problem = explain::statement(self.source, self.file, start, text);
-        self.report(problem);
+        self.problems.push(problem);
+        text
     }
 
     fn statement(&mut self, pair: Pair<'_, Rule>) -> Option<Statement> {
@@ -97,10 +115,10 @@ impl Builder<'_> {
         Some(StatementKind::Let { pattern, value: self.expr(inner.next()?) })
     }
 
-    fn pattern(&self, pair: Pair<'_, Rule>) -> Pattern {
+    fn pattern(&mut self, pair: Pair<'_, Rule>) -> Pattern {
         let span = self.span(&pair);
         let is_list = pair.as_str().starts_with(['[', '(']);
-        let mut names: Vec<Name> = children(pair).map(|name| self.name(&name)).collect();
+        let mut names: Vec<Name> = children(pair).map(|name| self.binding(&name)).collect();
         match names.pop() {
             Some(name) if !is_list => Pattern::Name(name),
             last => {
@@ -113,15 +131,15 @@ impl Builder<'_> {
     /// `h = ..`, `long <- ..`
     fn name_and_value(&mut self, pair: Pair<'_, Rule>) -> Option<(Name, Expr)> {
         let mut inner = children(pair);
-        let name = self.name(&inner.next()?);
+        let name = self.binding(&inner.next()?);
         Some((name, self.expr(inner.next()?)))
     }
 
     /// `for ch, i in channels @down.{i} { .. }`
     fn for_statement(&mut self, pair: Pair<'_, Rule>) -> Option<StatementKind> {
         let mut inner = children(pair);
-        let item = self.name(&inner.next()?);
-        let index = take(&mut inner, Rule::ident).map(|pair| self.name(&pair));
+        let item = self.binding(&inner.next()?);
+        let index = take(&mut inner, Rule::ident).map(|pair| self.binding(&pair));
         let header = self.expr(inner.next()?);
         let body = self.body(inner.next()?);
         // The grammar reads the label as that of the list; it names the iterations.
@@ -147,8 +165,8 @@ impl Builder<'_> {
     /// `skip long(fuse: concat)`
     fn skip_statement(&mut self, pair: Pair<'_, Rule>) -> Option<StatementKind> {
         let mut inner = children(pair);
-        let name = self.name(&inner.next()?);
-        let arguments = inner.next().map(|pair| self.arguments(pair)).unwrap_or_default();
+        let name = self.binding(&inner.next()?);
+        let arguments = self.optional_arguments(&mut inner);
         Some(StatementKind::Skip { name, arguments })
     }
 
@@ -168,39 +186,56 @@ impl Builder<'_> {
     /// `{ h => statement* }`, or the braces behind `residual`
     pub(super) fn stage_body(&mut self, mut pairs: Children<'_>, span: Span) -> StageBody {
         let input =
-            take(&mut pairs, Rule::stage_input).and_then(|pair| children(pair).next()).map(|pair| self.name(&pair));
+            take(&mut pairs, Rule::stage_input).and_then(|pair| children(pair).next()).map(|pair| self.binding(&pair));
         StageBody { input, body: Body { statements: self.statements(pairs), span } }
     }
 }
 
-fn is_invalid(kind: &StatementKind) -> bool {
-    matches!(
-        kind,
-        StatementKind::Expr(Expr { kind: ExprKind::Invalid, .. })
-            | StatementKind::Let { value: Expr { kind: ExprKind::Invalid, .. }, .. }
-            | StatementKind::Assign { value: Expr { kind: ExprKind::Invalid, .. }, .. }
-    )
+/// Whether the grammar could make nothing of a statement.
+fn has_slip(statement: &Pair<'_, Rule>) -> bool {
+    statement.clone().into_inner().any(|pair| pair.as_rule() == Rule::bad_statement)
+}
+
+/// Takes the meaning of a statement away and keeps the names that it binds. What stands in the body of a loop or a
+/// section has a meaning of its own.
+fn poison(statement: &mut Statement) {
+    let invalid = Expr { kind: ExprKind::Invalid, span: statement.span };
+    match &mut statement.kind {
+        StatementKind::Let { value, .. }
+        | StatementKind::Assign { value, .. }
+        | StatementKind::Save { value, .. }
+        | StatementKind::Expr(value) => *value = invalid,
+        StatementKind::Skip { .. }
+        | StatementKind::Init(_)
+        | StatementKind::Order(_)
+        | StatementKind::For(_)
+        | StatementKind::Section(_) => {}
+    }
 }
 
 /// The names that a broken `let` or assignment would have bound stay bound, so that their uses are not reported too.
 fn bad_let(text: &str, span: Span) -> Option<StatementKind> {
     let value = Expr { kind: ExprKind::Invalid, span };
-    let name = |word: &str| Name { text: Arc::from(word.trim()), span };
-    let is_name = |word: &str| {
-        let word = word.trim();
-        word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    if let Some(rest) = text.strip_prefix("let ") {
-        let end = rest.find('=').unwrap_or(rest.len());
-        let target = rest.get(..end).unwrap_or("").trim().trim_start_matches(['[', '(']).trim_end_matches([']', ')']);
-        let names: Vec<Name> = target.split(',').filter(|word| is_name(word)).map(name).collect();
-        let pattern = match <[Name; 1]>::try_from(names) {
-            Ok([name]) => Pattern::Name(name),
-            Err(names) => Pattern::List(names, span),
-        };
-        return Some(StatementKind::Let { pattern, value });
+    let (target, rest) = text.split_once(['=', ':', '\n']).unwrap_or((text, ""));
+    let mut words = target
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| !word.is_empty() && *word != "mut")
+        .peekable();
+    let binds = words.next_if(|word| matches!(*word, "let" | "var" | "val" | "const" | "auto")).is_some();
+    if !binds && (!text.contains('=') || rest.starts_with(['=', '>'])) {
+        return None;
     }
-    let (target, _) = text.split_once('=')?;
-    is_name(target).then(|| StatementKind::Assign { name: name(target), value })
+    let mut names: Vec<Name> = words.map(|word| Name { text: Arc::from(word), span }).collect();
+    if binds && !target.contains(',') {
+        names.truncate(1);
+    }
+    match <[Name; 1]>::try_from(names) {
+        Ok([name]) if !binds => Some(StatementKind::Assign { name, value }),
+        Ok([name]) => Some(StatementKind::Let { pattern: Pattern::Name(name), value }),
+        Err(mut names) if binds => {
+            names.retain(|name| !name.text.starts_with(|c: char| c.is_ascii_digit()));
+            Some(StatementKind::Let { pattern: Pattern::List(names, span), value })
+        }
+        Err(_) => None,
+    }
 }
