@@ -135,6 +135,15 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|problem| problem.level == Level::Error)
 }
 
+/// What to say of a finding that stands in several places of the unrolled model and is shown once.
+pub(crate) fn more_places(count: usize) -> Option<String> {
+    match count {
+        0 | 1 => None,
+        2 => Some("the same in one more place of the unrolled model".to_owned()),
+        count => Some(format!("the same in {} more places of the unrolled model", count - 1)),
+    }
+}
+
 /// Adds what is new: different targets share blocks, and one report of a line is enough.
 fn merge(known: &mut Vec<Diagnostic>, new: Vec<Diagnostic>) {
     for problem in new {

@@ -13,6 +13,7 @@ pub mod program;
 pub mod source;
 pub mod suggest;
 pub mod types;
+pub mod words;
 
 pub use archc_grammar::{Diagnostic, FileId, Fix, Frame, Label, Level, Span};
 pub use compile::{Checked, CompileError, Compiled, Options, check, compile, has_errors};

@@ -7,6 +7,9 @@ use crate::ops::{Add, Affine, Multiply};
 use archc_grammar::ast::{Expr, Operator, UnaryOperator};
 use archc_grammar::{Diagnostic, Span};
 
+/// Why conditions do not depend on tensors.
+const STATIC: &str = "the graph is static: conditions are about hyperparameters and sizes";
+
 impl Elaborator<'_> {
     /// `a + b - c`, `a && b`
     pub(super) fn chain(&mut self, first: &Expr, rest: &[(Operator, Expr)]) -> Value {
@@ -68,7 +71,14 @@ impl Elaborator<'_> {
         let problem = Diagnostic::error("type/operator", format!("`{}` does not apply here", operator.sign()))
             .label(left.1, format!("this is {}", left.0.describe()))
             .label(right.1, format!("this is {}", right.0.describe()));
-        self.report(problem)
+        let has_tensor = [left.0, right.0].iter().any(|value| matches!(value, Value::Tensor(_)));
+        self.report(match operator {
+            _ if !has_tensor => problem,
+            Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Remainder => {
+                problem.help("tensors are added, subtracted and multiplied, and divided by numbers")
+            }
+            _ => problem.help(STATIC),
+        })
     }
 
     /// Numbers are exact: a quotient of whole numbers is whole or a fraction, never a floor.
@@ -81,7 +91,7 @@ impl Elaborator<'_> {
             Operator::Add => x.checked_add(y),
             Operator::Subtract => x.checked_sub(y),
             Operator::Multiply => x.checked_mul(y),
-            Operator::Divide if y != 0 && x % y == 0 => x.checked_div(y),
+            Operator::Divide if x.checked_rem(y) == Some(0) => x.checked_div(y),
             Operator::Remainder if y > 0 => Some(x.rem_euclid(y)),
             _ => None,
         });
@@ -143,6 +153,7 @@ impl Elaborator<'_> {
                 return Value::Divisible(dim.clone(), *modulus);
             }
             (Value::Bool(x), Value::Bool(y)) => x.cmp(y),
+            (Value::Int(x), Value::Int(y)) => x.cmp(y),
             (Value::Text(x), Value::Text(y)) => x.cmp(y),
             (Value::Dim(x), Value::Dim(y)) if x == y => std::cmp::Ordering::Equal,
             (Value::Dim(dim), _) | (_, Value::Dim(dim)) | (Value::Residue(dim, _), _) => {
@@ -152,7 +163,11 @@ impl Elaborator<'_> {
                 return self.report(problem);
             }
             _ => match (a.0.number(), b.0.number()) {
-                (Some(x), Some(y)) => x.total_cmp(&y),
+                (Some(x), Some(y)) => match x.partial_cmp(&y) {
+                    Some(ordering) => ordering,
+                    // What is no number differs from everything.
+                    None => return Value::Bool(operator == Operator::NotEqual),
+                },
                 _ => return self.cannot(operator, (&a.0, a.1), (&b.0, b.1)),
             },
         };
@@ -253,8 +268,9 @@ impl Elaborator<'_> {
                 None
             }
             other => {
-                let found = format!("this is {}", other.describe());
-                self.error("type/condition", "a condition is `true` or `false`", expr.span, &found);
+                let problem = Diagnostic::error("type/condition", "a condition is `true` or `false`")
+                    .label(expr.span, format!("this is {}", other.describe()));
+                self.report(if matches!(other, Value::Tensor(_)) { problem.help(STATIC) } else { problem });
                 None
             }
         }

@@ -1,69 +1,14 @@
 //! Arguments to parameters.
 
 use super::Elaborator;
-use super::value::{Bound, InitValue, Stage, StageKind, Value};
+use super::take::Takes;
+use super::value::{Bound, Stage, StageKind, Value};
 use crate::ops::signature::{Operands, Signature};
 use crate::program::{DefinitionRef, list};
 use crate::suggest::did_you_mean;
-use crate::types::Kind;
 use archc_grammar::ast::{Argument, Expr, ExprKind, Parameter, TypeExpr};
 use archc_grammar::{Diagnostic, Span};
 use std::sync::Arc;
-
-/// What a parameter takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
-    Tensor,
-    Int,
-    Float,
-    Bool,
-    Text,
-    Stage,
-    Init,
-    Skip,
-    Dim,
-    List,
-    /// An attribute of an operator, where a bare word may be a choice.
-    Attribute,
-}
-
-/// The type of any tensor with that many channels: `features[C]`.
-pub(crate) const FEATURES: &str = "features";
-
-impl Takes {
-    /// What the type of a parameter asks for. Unknown types have been reported by the check of names.
-    pub fn of(kind: &TypeExpr) -> Option<Takes> {
-        let TypeExpr::Plain { name, .. } = kind else { return Some(Takes::List) };
-        Some(match &*name.text {
-            "int" => Takes::Int,
-            "float" => Takes::Float,
-            "bool" => Takes::Bool,
-            "string" => Takes::Text,
-            "stage" => Takes::Stage,
-            "init" => Takes::Init,
-            "skip" => Takes::Skip,
-            "dim" => Takes::Dim,
-            name if name == FEATURES || Kind::from_name(name).is_some() => Takes::Tensor,
-            _ => return None,
-        })
-    }
-
-    fn expected(self) -> &'static str {
-        match self {
-            Takes::Tensor => "a tensor",
-            Takes::Int => "a whole number",
-            Takes::Float => "a number",
-            Takes::Bool => "`true` or `false`",
-            Takes::Text => "a text in quotes",
-            Takes::Stage => "a stage: a call without its tensor",
-            Takes::Init => "an initialiser",
-            Takes::Skip => "a skip",
-            Takes::Dim => "a size",
-            Takes::List => "a list",
-            Takes::Attribute => "a value",
-        }
-    }
-}
 
 /// What is called.
 #[derive(Clone)]
@@ -99,7 +44,7 @@ impl Callee {
 }
 
 /// Named arguments that every operator with parameters takes behind its attributes.
-pub(super) const INIT_ARGUMENTS: [&str; 2] = ["init", "bias_init"];
+pub(crate) const INIT_ARGUMENTS: [&str; 2] = ["init", "bias_init"];
 
 /// What came of a call's arguments.
 pub(super) enum Binding {
@@ -209,7 +154,7 @@ impl Elaborator<'_> {
     }
 
     /// The first positional argument, which may turn out to be a word for an attribute.
-    fn eval_first(&mut self, expr: &Expr) -> Value {
+    pub(super) fn eval_first(&mut self, expr: &Expr) -> Value {
         match &expr.kind {
             ExprKind::Name(name) if self.variable(name).is_none() => Value::Text(name.clone()),
             _ => self.eval(expr),
@@ -241,6 +186,10 @@ impl Elaborator<'_> {
                     match (init, attribute, operand) {
                         (Some(init), None, _) => (attributes + init, Takes::Init),
                         (_, Some(attribute), _) => (attribute, Takes::Attribute),
+                        (_, _, Some(operand)) if operand < pending => {
+                            self.given_twice(signature.name, argument);
+                            return None;
+                        }
                         (_, _, Some(operand)) => (base + operand, Takes::Tensor),
                         (None, None, None) => {
                             self.unknown_argument(signature.name, argument, names(), span);
@@ -269,7 +218,15 @@ impl Elaborator<'_> {
                 Some(value) => value,
                 None => self.eval_for(&argument.value, takes),
             };
-            let value = self.take(value, takes, argument, signature.name, span)?;
+            let value = match (takes, signature.attributes.get(slot)) {
+                (Takes::Attribute, Some(attribute)) => {
+                    self.take_attribute(value, attribute, argument, signature.name)?
+                }
+                _ => {
+                    let name = operand_name(signature, slot, attributes);
+                    self.take(value, takes, &argument.value, &format!("`{name}` of `{}`", signature.name), None)?
+                }
+            };
             match bound.get_mut(slot) {
                 Some(Some(_)) => {
                     self.given_twice(signature.name, argument);
@@ -312,13 +269,18 @@ impl Elaborator<'_> {
                 self.unknown_argument(&definition.name.text, argument, names(), span);
                 return None;
             };
+            if slot < pending {
+                self.given_twice(&definition.name.text, argument);
+                return None;
+            }
             let takes = Takes::of(&parameter.kind)?;
             let cached = if argument.name.is_none() { first_value.take() } else { None };
             let value = match cached {
                 Some(value) => value,
                 None => self.eval_for(&argument.value, takes),
             };
-            let value = self.take(value, takes, argument, &definition.name.text, parameter.span)?;
+            let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
+            let value = self.take(value, takes, &argument.value, &of, Some(parameter.span))?;
             match bound.get_mut(slot) {
                 Some(Some(_)) => {
                     self.given_twice(&definition.name.text, argument);
@@ -372,88 +334,6 @@ impl Elaborator<'_> {
         self.report(problem);
     }
 
-    /// Evaluates an argument, knowing what its parameter takes.
-    pub(super) fn eval_for(&mut self, expr: &Expr, takes: Takes) -> Value {
-        match takes {
-            Takes::Stage => self.eval_stage(expr),
-            Takes::Init => self.eval_init(expr),
-            Takes::Attribute => self.eval_first(expr),
-            Takes::Tensor
-            | Takes::Int
-            | Takes::Float
-            | Takes::Bool
-            | Takes::Text
-            | Takes::Skip
-            | Takes::Dim
-            | Takes::List => self.eval(expr),
-        }
-    }
-
-    /// Checks a value against what a parameter takes; whole floats become whole numbers where those are wanted.
-    pub(super) fn take(
-        &mut self,
-        value: Value,
-        takes: Takes,
-        argument: &Argument,
-        callee: &str,
-        declared: Span,
-    ) -> Option<Value> {
-        let fitted = match (takes, &value) {
-            (_, Value::Poison) => return None,
-            (Takes::Int, value) => value.whole().map(Value::Int),
-            (Takes::Float, value) => value.number().map(Value::Float),
-            (Takes::Dim, value) => value.dim().map(|dim| Value::size(&dim)),
-            (Takes::Stage, Value::Stage(_))
-            | (Takes::Tensor, Value::Tensor(_))
-            | (Takes::Bool, Value::Bool(_))
-            | (Takes::Text, Value::Text(_))
-            | (Takes::Skip, Value::Skip(_))
-            | (Takes::List, Value::List(_) | Value::Range(..))
-            | (Takes::Init, Value::Init(_)) => Some(value.clone()),
-            (Takes::Attribute, Value::Init(InitValue::Given(_))) => None,
-            (Takes::Attribute, value) => value.attribute().map(|_| value.clone()),
-            _ => None,
-        };
-        if fitted.is_some() {
-            return fitted;
-        }
-        let message = match &argument.name {
-            Some(name) => format!("`{}` of `{callee}` expects {}", name.text, takes.expected()),
-            None => format!("`{callee}` expects {} here", takes.expected()),
-        };
-        let mut problem = Diagnostic::error("call/argument-type", message)
-            .label(argument.value.span, format!("this is {}", value.describe()))
-            .label(declared, "expected by this");
-        if takes == Takes::Int {
-            problem = match &value {
-                Value::Float(_) => self.with_remainder_help(problem, &argument.value),
-                Value::Dim(dim) => problem.help(format!("{dim} is known only when the model runs")),
-                _ => problem,
-            };
-        }
-        self.report(problem);
-        None
-    }
-
-    /// If the expression is a division, says what would fit.
-    pub(super) fn with_remainder_help(&mut self, problem: Diagnostic, expr: &Expr) -> Diagnostic {
-        use archc_grammar::ast::Operator;
-        let ExprKind::Chain { first, rest } = &expr.kind else { return problem };
-        let [(Operator::Divide, divisor)] = rest.as_slice() else { return problem };
-        match (self.eval(first), self.eval(divisor)) {
-            (Value::Int(dividend), Value::Int(divisor)) if divisor > 0 && dividend > 0 => {
-                let below = dividend / divisor * divisor;
-                let above = below + divisor;
-                let near = if below > 0 { format!("{below} and {above}") } else { above.to_string() };
-                problem.help(format!(
-                    "{dividend} / {divisor} leaves a remainder of {}; {near} would divide",
-                    dividend % divisor
-                ))
-            }
-            _ => problem,
-        }
-    }
-
     /// A stage value from a bound call.
     pub(super) fn stage_of(callee: Callee, arguments: Bound, span: Span) -> Value {
         let kind = match callee {
@@ -462,6 +342,16 @@ impl Elaborator<'_> {
         };
         Value::Stage(Arc::new(Stage { kind, span, label: None }))
     }
+}
+
+/// The name of what stands in a slot of a bound operator behind its attributes.
+fn operand_name(signature: &Signature, slot: usize, attributes: usize) -> &'static str {
+    let behind = slot.saturating_sub(attributes);
+    let operand = behind.checked_sub(INIT_ARGUMENTS.len()).map(|at| match signature.operands {
+        Operands::Fixed(names) => names.get(at).copied().unwrap_or("x"),
+        Operands::Variadic(name) => name,
+    });
+    operand.or_else(|| INIT_ARGUMENTS.get(behind).copied()).unwrap_or("x")
 }
 
 /// Whether a value evaluated ahead can stand for any parameter: a bare word means what its parameter makes of it.

@@ -1,6 +1,6 @@
 //! Blocks: a scope, its sizes, its variables, its result.
 
-use super::bind::{FEATURES, Takes};
+use super::take::{FEATURES, Takes};
 use super::value::{Bound, LabelValue, Value};
 use super::{Elaborator, Frame};
 use crate::dim::Dim;
@@ -96,8 +96,8 @@ impl Elaborator<'_> {
         };
         let Some(takes) = Takes::of(&parameter.kind) else { return false };
         let value = self.eval_for(default, takes);
-        let argument = ast::Argument { name: Some(parameter.name.clone()), value: default.clone() };
-        match self.take(value, takes, &argument, &definition.name.text, parameter.span) {
+        let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
+        match self.take(value, takes, default, &of, None) {
             Some(value) => {
                 self.bind(&parameter.name.text, value);
                 true
@@ -132,8 +132,8 @@ impl Elaborator<'_> {
             return false;
         }
         let axes: &[Axis] = if any { &[Axis::Channel] } else { kind.axes() };
+        // Reported by the check of names.
         if arguments.len() != axes.len() {
-            self.wrong_axes(kind, arguments.len(), parameter.kind.span());
             return false;
         }
         for (declared, axis) in arguments.iter().zip(axes) {
@@ -211,7 +211,7 @@ impl Elaborator<'_> {
                 let problem = Diagnostic::error("block/no-result", format!("`{}` has no result", definition.name.text))
                     .label(last_expression(definition), format!("this gives {}", other.describe()))
                     .label(span, "called here")
-                    .help("the last expression of a body is its result");
+                    .help(help_for_result(other));
                 self.report(problem)
             }
         }
@@ -311,6 +311,14 @@ pub(super) fn tensors(value: &Value) -> Vec<NodeId> {
         Value::Tensor(node) => vec![*node],
         Value::List(list) => list.items.iter().flat_map(tensors).collect(),
         _ => vec![],
+    }
+}
+
+/// What to do about a body that gives no tensor.
+pub(super) fn help_for_result(value: &Value) -> &'static str {
+    match value {
+        Value::Stage(_) => "give the stage its tensor: `x -> silu()`",
+        _ => "the last expression of a body is its result",
     }
 }
 

@@ -6,8 +6,9 @@ use super::value::{Captured, LabelValue, ResidualOptions, Stage, StageKind, Valu
 use crate::dim::Dim;
 use crate::ir::NodeId;
 use crate::ops;
-use crate::program::{BUILTIN_FUNCTIONS, BUILTIN_STAGES, Item};
+use crate::program::{Item, wrong_sizes};
 use crate::types::{Axis, Kind, Type};
+use crate::words;
 use archc_grammar::ast::{Argument, Expr, ExprKind, If, StageBody};
 use archc_grammar::{Diagnostic, Span};
 use std::sync::Arc;
@@ -35,8 +36,8 @@ impl Elaborator<'_> {
             ExprKind::Unary { operators, operand } => self.unary(operators, operand),
             ExprKind::Range { start, end } => self.range(start, end),
             ExprKind::Pipe { head, stages } => {
-                let head = self.eval(head);
-                self.pipe(head, stages, expr.span)
+                let value = self.eval(head);
+                self.pipe(value, stages, (head.span, expr.span))
             }
             ExprKind::Call { callee, arguments } => self.call(callee, arguments, label, false, expr.span),
             ExprKind::Index { base, indices } => self.index(base, indices, expr.span),
@@ -68,8 +69,8 @@ impl Elaborator<'_> {
                 self.labelled(inner, label, true)
             }
             ExprKind::Pipe { head, stages } => {
-                let head = self.eval_stage(head);
-                self.pipe(head, stages, expr.span)
+                let value = self.eval_stage(head);
+                self.pipe(value, stages, (head.span, expr.span))
             }
             _ => self.eval(expr),
         }
@@ -113,9 +114,7 @@ impl Elaborator<'_> {
             "inf" => Value::Float(f64::INFINITY),
             _ if Kind::from_name(name).is_some() => self.type_value(name, &[], span),
             _ if is_function(name) => self.error("call/not-called", format!("`{name}` is a function"), span, "call it"),
-            _ if crate::program::INITIALISERS.iter().any(|(own, _)| *own == &**name) => {
-                self.initialiser(name, &[], span)
-            }
+            _ if words::find(words::INITIALISERS, name).is_some() => self.initialiser(name, &[], span),
             // A stage by its name alone: `act: gelu`.
             _ => {
                 let callee = Expr { kind: ExprKind::Name(name.clone()), span };
@@ -162,9 +161,11 @@ impl Elaborator<'_> {
             (other, _) => {
                 let mut problem = Diagnostic::error("type/index", "only lists can be indexed")
                     .label(base.span, format!("this is {}", other.describe()));
-                if matches!(other, Value::Stage(_)) {
-                    problem = problem.help("arguments stand in parentheses");
-                }
+                problem = match other {
+                    Value::Stage(_) => problem.help("arguments stand in parentheses"),
+                    Value::Tensor(_) => problem.help("cut a tensor with `chunk(n)` or `slice(start, size)`"),
+                    _ => problem,
+                };
                 return self.report(problem);
             }
         };
@@ -206,13 +207,7 @@ impl Elaborator<'_> {
 
     pub(super) fn wrong_axes(&mut self, kind: Kind, found: usize, span: Span) -> Value {
         let axes: Vec<&str> = kind.axes().iter().map(|axis| axis.name()).collect();
-        let form =
-            if axes.is_empty() { kind.name().to_owned() } else { format!("{}[{}]", kind.name(), axes.join(", ")) };
-        let problem =
-            Diagnostic::error("type/axes", format!("`{}` has {} sizes, found {found}", kind.name(), axes.len()))
-                .label(span, "wrong number of sizes")
-                .help(format!("write `{form}`"));
-        self.report(problem)
+        self.report(wrong_sizes(kind.name(), &axes, found, span))
     }
 
     // ---- calls
@@ -251,8 +246,12 @@ impl Elaborator<'_> {
                 Value::Stage(stage) => self.call_value(&stage, arguments, label, span),
                 Value::Poison => Value::Poison,
                 other => {
-                    let message = format!("`{name}` cannot be called");
-                    self.error("call/not-callable", message, callee.span, &format!("it is {}", other.describe()))
+                    let problem = Diagnostic::error("call/not-callable", format!("`{name}` cannot be called"))
+                        .label(callee.span, format!("it is {}", other.describe()));
+                    self.report(match ops::signature(name) {
+                        Some(_) => problem.help("a variable hides the operator of that name; rename it"),
+                        None => problem,
+                    })
                 }
             };
         }
@@ -274,11 +273,14 @@ impl Elaborator<'_> {
         if is_function(name) {
             return self.function(name, arguments, span);
         }
-        if crate::program::INITIALISERS.iter().any(|(own, _)| *own == &**name) {
+        if words::find(words::INITIALISERS, name).is_some() {
             return self.initialiser(name, arguments, span);
         }
-        if BUILTIN_STAGES.iter().any(|(own, _)| *own == &**name) {
+        if words::find(words::STAGES, name).is_some() {
             return self.builtin_stage(name, arguments, label, as_stage, span);
+        }
+        if Kind::from_name(name).is_some() {
+            return self.error("call/not-callable", format!("`{name}` is a type"), callee.span, "cannot be called");
         }
         match self.program.find(self.module(), name) {
             Some(Item::Preset(..)) => {
@@ -325,7 +327,8 @@ impl Elaborator<'_> {
 
     // ---- pipes
 
-    fn pipe(&mut self, head: Value, stages: &[Expr], span: Span) -> Value {
+    /// Places are those of the head and of the whole.
+    fn pipe(&mut self, head: Value, stages: &[Expr], (head_span, span): (Span, Span)) -> Value {
         match head {
             Value::Tensor(mut current) => {
                 for (at, stage) in stages.iter().enumerate() {
@@ -360,8 +363,12 @@ impl Elaborator<'_> {
                 Value::Poison
             }
             other => {
-                let found = format!("this is {}", other.describe());
-                self.error("type/pipe", "an arrow takes a tensor", span, &found)
+                let problem = Diagnostic::error("type/pipe", "an arrow takes a tensor")
+                    .label(head_span, format!("this is {}", other.describe()));
+                self.report(match other {
+                    Value::Unit => problem.help("an `if` without `else` gives nothing where its condition is false"),
+                    _ => problem,
+                })
             }
         }
     }
@@ -558,7 +565,9 @@ impl Elaborator<'_> {
         let kind = match name {
             "chunk" => self.chunk_stage(rest, span),
             "learned" => self.learned_stage(rest, span),
-            "identity" => Some(StageKind::Chain(vec![])),
+            "identity" => {
+                super::bind::named_arguments(self, "identity", &[], rest, span).map(|_| StageKind::Chain(vec![]))
+            }
             _ => self.join_stage(rest, span),
         };
         let Some(kind) = kind else { return Value::Poison };
@@ -624,7 +633,8 @@ impl Elaborator<'_> {
                 ("per", ExprKind::Name(word)) if &**word == "all" => per_channel = false,
                 ("per", _) => {
                     let message = "`per` of `learned` expects `all` or `channel`";
-                    self.error("call/argument-type", message, argument.value.span, "neither");
+                    let found = format!("this is `{}`", self.program.sources.text(argument.value.span));
+                    self.error("call/argument-type", message, argument.value.span, &found);
                     return None;
                 }
                 ("value", _) => value = Some((self.eval(&argument.value), argument.value.span)),
@@ -653,5 +663,5 @@ impl Elaborator<'_> {
 }
 
 fn is_function(name: &str) -> bool {
-    BUILTIN_FUNCTIONS.iter().any(|(own, _)| *own == name)
+    words::find(words::FUNCTIONS, name).is_some()
 }

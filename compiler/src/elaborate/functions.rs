@@ -4,9 +4,13 @@ use super::Elaborator;
 use super::value::{List, Value};
 use crate::dim::Dim;
 use crate::ir::Constraint;
+use crate::words;
 use archc_grammar::ast::{Argument, Expr};
 use archc_grammar::{Diagnostic, Span};
 use std::sync::Arc;
+
+/// How two whole numbers become one, if that fits, and how two numbers do.
+type Folds = (fn(i64, i64) -> Option<i64>, fn(f64, f64) -> f64);
 
 /// Lists made by functions are at most this long.
 const MAX_LIST: i64 = 1 << 20;
@@ -31,18 +35,15 @@ impl Elaborator<'_> {
             ("exp", [number]) => self.numeric(number, name, libm::exp),
             ("log", [number]) => self.numeric(number, name, libm::log),
             ("pow", [base, exponent]) => self.power(base, exponent),
-            ("sum", [list]) => self.fold(name, &[list], span, |a, b| a + b),
-            ("min", all) if !all.is_empty() => self.fold(name, all, span, f64::min),
-            ("max", all) if !all.is_empty() => self.fold(name, all, span, f64::max),
+            ("sum", [list]) => self.fold(name, &[list], span, (i64::checked_add, |a, b| a + b)),
+            ("min", all) if !all.is_empty() => self.fold(name, all, span, (|a, b| Some(a.min(b)), f64::min)),
+            ("max", all) if !all.is_empty() => self.fold(name, all, span, (|a, b| Some(a.max(b)), f64::max)),
             _ => {
-                let usage = crate::program::BUILTIN_FUNCTIONS.iter().find(|(own, _)| *own == name);
-                let problem = Diagnostic::error(
-                    "call/arguments",
-                    format!("`{name}` does not take {} arguments", arguments.len()),
-                )
-                .label(span, "wrong number of arguments");
+                let usage = words::find(words::FUNCTIONS, name);
+                let problem = Diagnostic::error("call/arguments", format!("wrong number of arguments for `{name}`"))
+                    .label(span, format!("found {}", arguments.len()));
                 let problem = match usage {
-                    Some((_, usage)) => problem.help(format!("`{name}`: {usage}")),
+                    Some(usage) => problem.help(format!("`{}`: {}", usage.form, usage.doc)),
                     None => problem,
                 };
                 self.report(problem)
@@ -92,7 +93,7 @@ impl Elaborator<'_> {
     fn length(&mut self, list: &Expr) -> Value {
         match self.eval(list) {
             Value::List(list) => Value::Int(list.items.len() as i64),
-            Value::Range(start, end) => Value::Int((end - start).max(0)),
+            Value::Range(start, end) => Value::Int(end.saturating_sub(start).max(0)),
             Value::Poison => Value::Poison,
             other => {
                 let found = format!("this is {}", other.describe());
@@ -107,7 +108,7 @@ impl Elaborator<'_> {
                 let items = list.items.iter().rev().cloned().collect();
                 Value::List(Arc::new(List { items, reversed: !list.reversed }))
             }
-            Value::Range(start, end) if end - start <= MAX_LIST => {
+            Value::Range(start, end) if end.saturating_sub(start) <= MAX_LIST => {
                 let items = (start..end).rev().map(Value::Int).collect();
                 Value::List(Arc::new(List { items, reversed: true }))
             }
@@ -125,12 +126,19 @@ impl Elaborator<'_> {
         let number = match (&value, value.number()) {
             (Value::Poison, _) => return Value::Poison,
             (Value::Int(value), _) if matches!(name, "int" | "floor" | "ceil" | "round") => return Value::Int(*value),
+            (Value::Int(value), _) if name == "abs" => {
+                return value.checked_abs().map_or(Value::Float(f(*value as f64)), Value::Int);
+            }
             (_, Some(number)) => number,
             (other, None) => {
                 let found = format!("this is {}", other.describe());
                 return self.error("call/argument-type", format!("`{name}` expects a number"), expr.span, &found);
             }
         };
+        if f(number).is_nan() && !number.is_nan() {
+            let message = format!("`{name}` has no value here");
+            return self.error("type/range", message, expr.span, &format!("this is {}", value.describe()));
+        }
         let result = Value::Float(f(number));
         match (name, result.whole()) {
             ("int", None) => {
@@ -163,8 +171,8 @@ impl Elaborator<'_> {
         }
     }
 
-    /// Over a list, or over the arguments themselves.
-    fn fold(&mut self, name: &str, arguments: &[&Expr], span: Span, f: fn(f64, f64) -> f64) -> Value {
+    /// Over a list, or over the arguments themselves; exactly, where all are whole.
+    fn fold(&mut self, name: &str, arguments: &[&Expr], span: Span, f: Folds) -> Value {
         let mut values: Vec<Value> = vec![];
         for argument in arguments {
             match self.eval(argument) {
@@ -175,17 +183,25 @@ impl Elaborator<'_> {
         if values.iter().any(Value::is_poison) {
             return Value::Poison;
         }
+        let (whole, any) = f;
+        let wholes: Option<Vec<i64>> =
+            values.iter().map(|value| if let Value::Int(value) = value { Some(*value) } else { None }).collect();
         let numbers: Option<Vec<f64>> = values.iter().map(Value::number).collect();
-        let all_whole = values.iter().all(|value| matches!(value, Value::Int(_)));
-        match numbers {
-            Some(numbers) if !numbers.is_empty() || name == "sum" => {
-                let result = numbers.into_iter().reduce(f).unwrap_or(0.0);
-                if all_whole { Value::Int(result as i64) } else { Value::Float(result) }
-            }
-            Some(_) => {
+        match (wholes, numbers) {
+            (Some(wholes), _) if wholes.is_empty() && name != "sum" => {
                 self.error("call/arguments", format!("`{name}` of an empty list"), span, "nothing to choose from")
             }
-            None => self.error("call/argument-type", format!("`{name}` expects numbers"), span, "not all are numbers"),
+            (Some(wholes), _) => match wholes.into_iter().try_fold(None, |sum: Option<i64>, next| match sum {
+                Some(sum) => whole(sum, next).map(Some),
+                None => Some(Some(next)),
+            }) {
+                Some(result) => Value::Int(result.unwrap_or(0)),
+                None => self.error("type/overflow", "this number does not fit into 64 bits", span, "too large"),
+            },
+            (None, Some(numbers)) => Value::Float(numbers.into_iter().reduce(any).unwrap_or(0.0)),
+            (None, None) => {
+                self.error("call/argument-type", format!("`{name}` expects numbers"), span, "not all are numbers")
+            }
         }
     }
 }

@@ -6,8 +6,9 @@ use super::value::{InitValue, Value};
 use crate::init::{GivenFans, Init};
 use crate::ir::InitOrigin;
 use crate::ops::ParameterSpec;
-use crate::program::{INITIALISERS, list};
-use crate::suggest::did_you_mean;
+use crate::program::list;
+use crate::program::unknown_initialiser;
+use crate::words::{self, INITIALISERS};
 use archc_grammar::ast::{Argument, Expr, ExprKind, InitRule};
 use archc_grammar::{Diagnostic, Span};
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl Elaborator<'_> {
     fn not_an_initialiser(&mut self, value: &Value, span: Span) -> Value {
         let problem = Diagnostic::error("init/value", "expected an initialiser")
             .label(span, format!("this is {}", value.describe()))
-            .help(format!("one of {}", list(INITIALISERS.iter().map(|(name, _)| *name))));
+            .help(format!("one of {}", list(words::names(INITIALISERS))));
         self.report(problem)
     }
 
@@ -90,13 +91,8 @@ impl Elaborator<'_> {
     }
 
     pub(super) fn initialiser(&mut self, name: &str, arguments: &[Argument], span: Span) -> Value {
-        let known = INITIALISERS.iter().map(|(name, _)| *name);
-        if !known.clone().any(|own| own == name) {
-            let help = did_you_mean(name, known.clone()).unwrap_or_else(|| format!("one of {}", list(known)));
-            let problem = Diagnostic::error("init/unknown", format!("there is no initialiser `{name}`"))
-                .label(span, "unknown distribution")
-                .help(help);
-            return self.report(problem);
+        if words::find(INITIALISERS, name).is_none() {
+            return self.report(unknown_initialiser(name, span));
         }
         let names: &[&str] = match name {
             "constant" => &["value"],
@@ -144,10 +140,10 @@ impl Elaborator<'_> {
         match init {
             Some(init) => Value::Init(InitValue::Given(init)),
             None => {
-                let usage = INITIALISERS.iter().find(|(own, _)| *own == name).map_or("", |(_, usage)| usage);
+                let form = words::find(INITIALISERS, name).map_or(name, |word| word.form);
                 let problem = Diagnostic::error("init/value", format!("`{name}` is not given what it needs"))
                     .label(span, "missing or wrong arguments")
-                    .help(format!("it is {usage}"));
+                    .help(format!("it is written `{form}`, with numbers"));
                 self.report(problem)
             }
         }

@@ -16,11 +16,13 @@ mod operator;
 mod residual;
 mod skip;
 mod statement;
+mod take;
 mod value;
 
 use crate::ir::{AllowEntry, Graph, NodeId, ParameterId, Scope, ScopeId};
 use crate::program::{ModuleId, Program, Target};
-pub(crate) use bind::FEATURES;
+pub(crate) use bind::INIT_ARGUMENTS;
+pub(crate) use take::FEATURES;
 
 use archc_grammar::ast::{Allow, Expr};
 use archc_grammar::{Diagnostic, Level, Span};
@@ -67,9 +69,7 @@ pub fn elaborate(program: &Program, target: &Target, settings: &Settings, budget
     let failed = elaborator.diagnostics.iter().any(|problem| problem.level == Level::Error);
     let mut diagnostics = std::mem::take(&mut elaborator.diagnostics);
     for (problem, count) in diagnostics.iter_mut().zip(&elaborator.repeats) {
-        if *count > 1 {
-            problem.notes.push(format!("the same in {} more places of the unrolled model", count - 1));
-        }
+        problem.notes.extend(crate::compile::more_places(*count));
     }
     Elaborated { graph: (!failed).then(|| elaborator.finish()), diagnostics }
 }

@@ -1,7 +1,7 @@
 //! The root: hyperparameters, symbolic sizes, inputs, outputs.
 
-use super::bind::Takes;
-use super::block::{last_expression, tensors};
+use super::block::{help_for_result, last_expression, tensors};
+use super::take::Takes;
 use super::value::Value;
 use super::{Elaborator, Frame, Settings};
 use crate::dim::Dim;
@@ -39,8 +39,12 @@ impl Elaborator<'_> {
             .map(|parameter| &*parameter.name.text)
             .chain(definition.parameters.iter().flat_map(|parameter| size_names(&parameter.kind)))
             .collect();
+        let is_input = |name: &str| {
+            let mut all = definition.parameters.iter();
+            all.any(|own| *own.name.text == *name && Takes::of(&own.kind) == Some(Takes::Tensor))
+        };
         for (name, _) in settings {
-            if !settable.contains(&&**name) {
+            if !settable.contains(&&**name) && !is_input(name) {
                 let help = did_you_mean(name, settable.iter().copied())
                     .unwrap_or_else(|| format!("it has {}", list(settable.iter().copied())));
                 let message = format!("`{}` has no hyperparameter `{name}` to set", definition.name.text);
@@ -56,12 +60,13 @@ impl Elaborator<'_> {
     /// Values from `--set`, then from the preset.
     fn given_hyperparameters(&mut self, definition: &Definition, target: &Target, settings: &Settings) {
         for parameter in &definition.parameters {
-            let set = settings.iter().rev().find(|(name, _)| *name == parameter.name.text).map(|(_, value)| value);
+            let set = setting(settings, &parameter.name.text, parameter.span);
             let preset = target.preset.as_ref().and_then(|(module, preset)| {
                 let own = preset.arguments.iter();
                 let named = |a: &&Argument| a.name.as_ref().is_some_and(|name| name.text == parameter.name.text);
-                own.rev().find(named).map(|argument| (*module, &argument.value))
+                own.rev().find(named).map(|argument| (*module, argument.value.clone()))
             });
+            let is_set = set.is_some();
             let (value, module) = match (set, preset) {
                 (Some(value), _) => (value, None),
                 (None, Some((module, value))) => (value, Some(module)),
@@ -78,15 +83,31 @@ impl Elaborator<'_> {
             if let (Some(module), Some(frame)) = (module, self.frames.last_mut()) {
                 frame.module = module;
             }
-            let evaluated = self.eval_for(value, takes);
+            let evaluated = if is_set {
+                self.eval_setting(&value, takes, &parameter.name.text)
+            } else {
+                self.eval_for(&value, takes)
+            };
             if let Some(frame) = self.frames.last_mut() {
                 frame.module = own_module;
             }
-            let argument = Argument { name: Some(parameter.name.clone()), value: value.clone() };
-            let taken = self.take(evaluated, takes, &argument, &definition.name.text, parameter.span);
+            let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
+            let declared = (!is_set).then_some(parameter.span);
+            let taken = self.take(evaluated, takes, &value, &of, declared);
             let name = parameter.name.text.clone();
             self.bind(&name, taken.unwrap_or(Value::Poison));
         }
+    }
+
+    /// A value given from outside. Names in it have not been checked with those of the source.
+    fn eval_setting(&mut self, value: &Expr, takes: Takes, name: &str) -> Value {
+        let problems = self.diagnostics.len();
+        let evaluated = self.eval_for(value, takes);
+        if evaluated.is_poison() && self.diagnostics.len() == problems {
+            let message = format!("the value given for `{name}` has no meaning");
+            return self.error("call/argument-type", message, value.span, "given from outside");
+        }
+        evaluated
     }
 
     /// Defaults of everything that is not given; records what is in force.
@@ -104,8 +125,8 @@ impl Elaborator<'_> {
                 let value = match &parameter.default {
                     Some(default) => {
                         let value = self.eval_for(default, takes);
-                        let argument = Argument { name: Some(parameter.name.clone()), value: default.clone() };
-                        self.take(value, takes, &argument, &definition.name.text, parameter.span)
+                        let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
+                        self.take(value, takes, default, &of, None)
                     }
                     None => {
                         let message = format!("`{}` has no value", parameter.name.text);
@@ -184,10 +205,10 @@ impl Elaborator<'_> {
     }
 
     fn input_type(&mut self, parameter: &Parameter, settings: &Settings) -> Option<Type> {
-        let TypeExpr::Plain { name, arguments, span } = &parameter.kind else { return None };
+        let TypeExpr::Plain { name, arguments, .. } = &parameter.kind else { return None };
         let kind = Kind::from_name(&name.text)?;
+        // Reported by the check of names.
         if arguments.len() != kind.axes().len() {
-            self.wrong_axes(kind, arguments.len(), *span);
             return None;
         }
         let mut dims = vec![];
@@ -201,12 +222,8 @@ impl Elaborator<'_> {
         if let ExprKind::Name(name) = &size.kind
             && self.variable(name).is_none()
         {
-            let set = settings.iter().rev().find(|(set, _)| set == name).map(|(_, value)| value);
-            let value = match set {
-                Some(value) => {
-                    let value = self.eval(value);
-                    value.dim().map_or(Value::Poison, |dim| Value::size(&dim))
-                }
+            let value = match setting(settings, name, size.span) {
+                Some(value) => self.eval_setting(&value, Takes::Dim, name),
                 None => Value::Dim(Dim::symbol(name)),
             };
             self.bind(name, value);
@@ -243,7 +260,7 @@ impl Elaborator<'_> {
                 let message = format!("`{}` has no output", definition.name.text);
                 let problem = Diagnostic::error("model/no-output", message)
                     .label(last_expression(definition), found)
-                    .help("the last expression of the body is the output");
+                    .help(help_for_result(other));
                 self.report(problem);
                 return;
             }
@@ -265,6 +282,12 @@ impl Elaborator<'_> {
             self.error("model/no-output", format!("`{}` has no output", definition.name.text), span, "gives nothing");
         }
     }
+}
+
+/// A value given from outside, as if it stood at a place of the source: its own text is part of no source.
+fn setting(settings: &Settings, name: &str, place: Span) -> Option<Expr> {
+    let given = settings.iter().rev().find(|(own, _)| **own == *name);
+    given.map(|(_, value)| Expr { span: place, ..value.clone() })
 }
 
 /// Names of sizes in a type.

@@ -9,6 +9,7 @@ use crate::ir::{Node, NodeId, NodeKind, Parameter, ParameterId};
 use crate::ops::attribute::AttributeValue;
 use crate::ops::signature::{Operands, Signature};
 use crate::ops::{Misuse, Obligations, Op, Parameter as ParameterOp, ParameterSpec};
+use crate::suggest::did_you_mean;
 use crate::types::{Kind, Type};
 use archc_grammar::{Diagnostic, Span};
 use smallvec::SmallVec;
@@ -49,6 +50,10 @@ impl Elaborator<'_> {
                 _ => return Value::Poison,
             }
         }
+        if variadic && nodes.len() < 2 {
+            let message = format!("`{}` lacks its second tensor", signature.name);
+            return self.error("call/missing-argument", message, span, "there is one to join");
+        }
         self.emit_named(op, &nodes, span, label, given).map_or(Value::Poison, Value::Tensor)
     }
 
@@ -62,18 +67,23 @@ impl Elaborator<'_> {
         let Some(attribute) = signature.attributes.get(index) else { return Value::Poison };
         let problem = match given.get(index) {
             Some(Some((value, at))) => {
-                let found = match value {
-                    Value::Text(word) => format!("this is `{word}`"),
-                    other => format!("this is {}", other.describe()),
-                };
+                // A bare word that is no choice is an unknown name, and has been reported as that.
+                let is_bare = matches!(value, Value::Text(word) if *self.program.sources.text(*at) == **word);
+                let is_known = matches!(value, Value::Text(word) if self.program.knows(self.module(), word));
+                if is_bare && !is_known && attribute.choices().next().is_none() {
+                    return Value::Poison;
+                }
                 let message = format!("`{}` of `{}` expects {}", attribute.name, signature.name, attribute.expected);
-                let problem = Diagnostic::error("call/argument-type", message).label(*at, found);
+                let problem = Diagnostic::error("call/argument-type", message);
                 match value {
-                    Value::Text(word) => match archc_grammar::foreign_word(word) {
-                        Some(help) => problem.help(help),
-                        None => problem,
-                    },
-                    _ => problem,
+                    Value::Text(word) if is_bare => {
+                        let problem = problem.label(*at, format!("this is `{word}`"));
+                        match did_you_mean(word, attribute.choices()) {
+                            Some(help) => problem.help(help),
+                            None => problem,
+                        }
+                    }
+                    other => problem.label(*at, format!("this is {}", other.describe())),
                 }
             }
             _ => {

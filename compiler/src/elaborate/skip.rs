@@ -1,6 +1,7 @@
 //! `skip`, `<-` and `join`: features that are saved here and return there.
 
 use super::Elaborator;
+use super::take::Takes;
 use super::value::{Stage, StageKind, Value};
 use crate::ir::{NodeId, Role};
 use crate::ops::activation::Function;
@@ -390,8 +391,7 @@ fn takes_two(stage: &Stage) -> bool {
     match &stage.kind {
         StageKind::Block { definition, arguments } => {
             let tensors = definition.definition.parameters.iter().enumerate().filter(|(at, parameter)| {
-                super::bind::Takes::of(&parameter.kind) == Some(super::bind::Takes::Tensor)
-                    && arguments.get(*at).is_none_or(Option::is_none)
+                Takes::of(&parameter.kind) == Some(Takes::Tensor) && arguments.get(*at).is_none_or(Option::is_none)
             });
             tensors.count() == 2
         }

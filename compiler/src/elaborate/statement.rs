@@ -105,7 +105,10 @@ impl Elaborator<'_> {
                         let problem = Diagnostic::error("type/pattern", message)
                             .label(expr.span, found)
                             .label(*span, "bound here");
-                        self.report(problem);
+                        self.report(match other {
+                            Value::Tensor(_) => problem.help(format!("cut it first: `-> chunk({})`", names.len())),
+                            _ => problem,
+                        });
                         vec![Value::Poison; names.len()]
                     }
                 };

@@ -196,9 +196,7 @@ pub fn lint(graph: &Graph, sources: &SourceMap, levels: &Levels) -> Findings {
         }
     }
     let diagnostics = found.into_values().map(|(mut problem, count)| {
-        if count > 1 {
-            problem.notes.push(format!("the same in {} more places of the unrolled model", count - 1));
-        }
+        problem.notes.extend(crate::compile::more_places(count));
         problem
     });
     let mut findings = Findings { diagnostics: diagnostics.collect(), unused_allows: vec![] };

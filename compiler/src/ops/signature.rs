@@ -32,6 +32,15 @@ pub struct AttributeInfo {
     pub doc: &'static str,
 }
 
+impl AttributeInfo {
+    /// The words that the attribute may be.
+    pub fn choices(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        let is_word = |text: &&str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let quoted = self.expected.split('`').skip(1).step_by(2);
+        quoted.filter(is_word).filter(|word| !matches!(*word, "true" | "false"))
+    }
+}
+
 /// What the language knows of an operator.
 #[derive(Clone, Copy, Debug)]
 pub struct Signature {

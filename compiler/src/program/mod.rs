@@ -10,7 +10,7 @@ use archc_grammar::{Diagnostic, FileId, Span, parse};
 use indexmap::IndexMap;
 use std::sync::Arc;
 
-pub(crate) use names::{BUILTIN_FUNCTIONS, BUILTIN_STAGES, INITIALISERS, is_reserved};
+pub(crate) use names::{is_reserved, unknown_initialiser, wrong_sizes};
 
 /// The edition of the language that this version reads.
 pub const EDITION: u64 = 1;
@@ -112,6 +112,11 @@ impl Program {
         let own = self.module(module).and_then(|module| module.names.get(name));
         let found = own.or_else(|| self.module(self.prelude).and_then(|module| module.names.get(name)));
         found.map(|(item, _)| item)
+    }
+
+    /// Whether a name means something in a module, or in the language.
+    pub(crate) fn knows(&self, module: ModuleId, name: &str) -> bool {
+        self.find(module, name).is_some() || is_reserved(name)
     }
 
     /// All names that mean something in a module.

@@ -3,70 +3,32 @@
 //! Elaboration only sees what a model instantiates, and only the branches that are taken. This pass sees all of the
 //! text once, so that a check reports all unknown names of a file in one run.
 
-use super::{Item, ModuleId, Program, list};
+mod recursion;
+mod wording;
+
+use super::{Item, ModuleId, Program};
+use crate::elaborate::FEATURES;
 use crate::ops;
-use crate::suggest::did_you_mean;
+use crate::ops::signature::Signature;
 use crate::types::Kind;
+use crate::words;
 use archc_grammar::ast::{
     Argument, Body, Definition, Expr, ExprKind, File, ItemKind, Name, ParameterPath, PathPart, Pattern, StageBody,
     Statement, StatementKind, TypeExpr,
 };
 use archc_grammar::{Diagnostic, Span};
 use indexmap::IndexMap;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
+
+pub(crate) use wording::{unknown_initialiser, wrong_sizes};
 
 /// After this many problems in one file the rest is not looked at.
 const MAX_PROBLEMS: usize = 100;
 
-/// Compile-time functions, with what they do.
-pub(crate) const BUILTIN_FUNCTIONS: &[(&str, &str)] = &[
-    ("abs", "magnitude of a number"),
-    ("assert", "`assert(condition, \"why\")` stops the compilation where the condition does not hold"),
-    ("ceil", "smallest whole number that is not below"),
-    ("exp", "exponential"),
-    ("floor", "largest whole number that is not above"),
-    ("int", "a number without fraction as a whole number"),
-    ("len", "number of items of a list"),
-    ("log", "natural logarithm"),
-    ("max", "largest of numbers or of a list"),
-    ("min", "smallest of numbers or of a list"),
-    ("pow", "`pow(base, exponent)`"),
-    ("reversed", "a list from its end; `for x, i in reversed(xs)` keeps the index of each item"),
-    ("round", "nearest whole number"),
-    ("sqrt", "square root"),
-    ("sum", "sum of a list of numbers"),
-];
-
-/// Stages that are words of the language rather than operators.
-pub(crate) const BUILTIN_STAGES: &[(&str, &str)] = &[
-    ("chunk", "`x -> chunk(n)`: a list of n equal parts of the channels"),
-    ("identity", "leaves its input as it is"),
-    ("join", "`h -> join(long)`: fuses the newest saved feature of a skip"),
-    ("learned", "`x -> learned(0.5, per: channel)`: multiplies by a learned factor"),
-];
-
-/// Distributions that parameters may start from.
-pub(crate) const INITIALISERS: &[(&str, &str)] = &[
-    ("constant", "`constant(value)`"),
-    ("default", "what an `init` statement or else the framework says"),
-    ("kaiming_normal", "normal, `gain / sqrt(fan_in)`"),
-    ("kaiming_uniform", "uniform, bound `gain * sqrt(3 / fan_in)`"),
-    ("normal", "`normal(std: 0.02, mean: 0)`"),
-    ("one", "one"),
-    ("sincos_table", "`sincos_table(height, width)`: fixed two-dimensional sine-cosine positions"),
-    ("uniform", "`uniform(low, high)`"),
-    ("xavier_normal", "normal, `gain * sqrt(2 / (fan_in + fan_out))`"),
-    ("xavier_uniform", "uniform, bound `gain * sqrt(6 / (fan_in + fan_out))`"),
-    ("zero", "zero"),
-];
-
-const CONSTANTS: &[&str] = &["pi", "inf"];
-
 fn builtin_names() -> impl Iterator<Item = &'static str> {
-    let tables = [BUILTIN_FUNCTIONS, BUILTIN_STAGES, INITIALISERS];
-    let words = tables.into_iter().flatten().map(|(name, _)| *name);
-    words.chain(CONSTANTS.iter().copied()).chain(ops::signatures().iter().map(|signature| signature.name))
+    let tables = [words::FUNCTIONS, words::STAGES, words::INITIALISERS, words::CONSTANTS];
+    tables.into_iter().flat_map(words::names).chain(ops::signatures().iter().map(|signature| signature.name))
 }
 
 /// Whether items may not have this name.
@@ -157,8 +119,8 @@ impl Checker<'_> {
     fn parameter_type(&mut self, kind: &TypeExpr) {
         match kind {
             TypeExpr::List { element, .. } => self.parameter_type(element),
-            TypeExpr::Plain { name, arguments, .. } => {
-                self.type_name(name);
+            TypeExpr::Plain { name, arguments, span } => {
+                self.type_name(name, arguments.len(), *span);
                 for argument in arguments {
                     match &argument.kind {
                         ExprKind::Name(name) if !self.is_bound(name) => self.bound.push(name.clone()),
@@ -172,24 +134,23 @@ impl Checker<'_> {
     fn type_dims(&mut self, kind: &TypeExpr, inside: &str) {
         match kind {
             TypeExpr::List { element, .. } => self.type_dims(element, inside),
-            TypeExpr::Plain { name, arguments, .. } => {
-                self.type_name(name);
+            TypeExpr::Plain { name, arguments, span } => {
+                self.type_name(name, arguments.len(), *span);
                 arguments.iter().for_each(|argument| self.expr(argument, inside));
             }
         }
     }
 
-    fn type_name(&mut self, name: &Name) {
-        let words = ["int", "float", "bool", "string", "stage", "init", "skip", "dim", crate::elaborate::FEATURES];
-        let kinds = || Kind::ALL.iter().map(|kind| kind.name());
-        if words.contains(&&*name.text) || kinds().any(|kind| kind == &*name.text) {
-            return;
+    fn type_name(&mut self, name: &Name, sizes: usize, span: Span) {
+        let axes = match (Kind::from_name(&name.text), words::find(words::TYPES, &name.text)) {
+            (Some(kind), _) => kind.axes().iter().map(|axis| axis.name()).collect(),
+            (None, Some(word)) if word.name == FEATURES => vec!["channels"],
+            (None, Some(_)) => vec![],
+            (None, None) => return self.problems.push(wording::unknown_type(name)),
+        };
+        if axes.len() != sizes {
+            self.problems.push(wrong_sizes(&name.text, &axes, sizes, span));
         }
-        let problem = Diagnostic::error("name/unknown", format!("there is no type `{}`", name.text))
-            .label(name.span, "not a type");
-        let help = did_you_mean(&name.text, kinds().chain(words))
-            .unwrap_or_else(|| format!("tensors: {}; others: {}", list(kinds()), list(words)));
-        self.problems.push(problem.help(help));
     }
 
     fn preset(&mut self, preset: &archc_grammar::ast::Preset) {
@@ -211,7 +172,7 @@ impl Checker<'_> {
                             .help("write `name: value`");
                         self.problems.push(problem);
                     }
-                    self.expr(&argument.value, "");
+                    self.argument(argument, &Callee::Block(&definition), "");
                 }
             }
             Some(Item::Preset(..)) => {
@@ -248,12 +209,7 @@ impl Checker<'_> {
             StatementKind::Assign { name, value } => {
                 self.expr(value, inside);
                 if !self.is_bound(&name.text) {
-                    let problem =
-                        Diagnostic::error("name/unknown", format!("there is no variable `{}` to assign", name.text))
-                            .label(name.span, "not bound here");
-                    let help = did_you_mean(&name.text, self.bound.stack.iter().map(|name| &**name))
-                        .unwrap_or_else(|| format!("bind it first: `let {} = ..`", name.text));
-                    self.problems.push(problem.help(help));
+                    self.unbound(name);
                     // One report is enough.
                     self.bound.push(name.text.clone());
                 }
@@ -263,13 +219,13 @@ impl Checker<'_> {
                 self.expr(value, inside);
             }
             StatementKind::Skip { name, arguments } => {
-                self.arguments(arguments, inside);
+                self.arguments(arguments, &Callee::Plain, inside);
                 self.bound.push(name.text.clone());
             }
             StatementKind::Init(rules) => {
                 for rule in rules {
                     self.init_target(&rule.target);
-                    self.expr(&rule.value, inside);
+                    self.initialiser(&rule.value, inside);
                 }
             }
             StatementKind::Order(_) => {}
@@ -290,28 +246,6 @@ impl Checker<'_> {
         }
     }
 
-    fn init_target(&mut self, target: &Name) {
-        let (owner, parameter) = match target.text.split_once('.') {
-            Some((owner, parameter)) => (owner, Some(parameter)),
-            None => (&*target.text, None),
-        };
-        let parameters = ["weight", "bias"];
-        if parameter.is_some_and(|parameter| !parameters.contains(&parameter)) {
-            let problem = Diagnostic::error("name/unknown", format!("there is no parameter `{}`", target.text))
-                .label(target.span, "a parameter is `weight` or `bias`");
-            self.problems.push(problem);
-        }
-        if parameters.contains(&owner) && parameter.is_none() || ops::signature(owner).is_some() {
-            return;
-        }
-        let operators = ops::signatures().iter().map(|signature| signature.name);
-        let problem = Diagnostic::error("name/unknown", format!("there is no operator `{owner}` to initialise"))
-            .label(target.span, "not an operator");
-        let help = did_you_mean(owner, operators.chain(parameters))
-            .unwrap_or_else(|| "name an operator (`linear`), or a parameter of all operators (`bias`)".to_owned());
-        self.problems.push(problem.help(help));
-    }
-
     fn label(&mut self, label: &ParameterPath, inside: &str) {
         for part in label.segments.iter().flatten() {
             if let PathPart::Expr(expr) = part {
@@ -320,16 +254,44 @@ impl Checker<'_> {
         }
     }
 
-    fn arguments(&mut self, arguments: &[Argument], inside: &str) {
+    fn arguments(&mut self, arguments: &[Argument], callee: &Callee<'_>, inside: &str) {
         for argument in arguments {
-            self.argument_value(&argument.value, inside);
+            self.argument(argument, callee, inside);
         }
     }
 
-    /// A bare word may be a choice (`per: channel`): what it may be is known to the parameter that takes it.
-    fn argument_value(&mut self, value: &Expr, inside: &str) {
+    fn argument(&mut self, argument: &Argument, callee: &Callee<'_>, inside: &str) {
+        let ExprKind::Name(word) = &argument.value.kind else {
+            if callee.takes_initialiser(argument) {
+                return self.initialiser(&argument.value, inside);
+            }
+            return self.expr(&argument.value, inside);
+        };
+        if self.is_bound(word) || self.is_known(word) {
+            return self.expr(&argument.value, inside);
+        }
+        if callee.takes_initialiser(argument) {
+            self.problems.push(unknown_initialiser(word, argument.value.span));
+        } else if callee.is_text(argument) {
+            self.unquoted(word, argument.value.span);
+        } else if !callee.takes_word(argument) {
+            self.unknown(word, argument.value.span);
+        }
+    }
+
+    /// What stands behind `init`: the name of a distribution, or a value.
+    fn initialiser(&mut self, value: &Expr, inside: &str) {
         match &value.kind {
-            ExprKind::Name(name) if !self.is_bound(name) && !self.is_known(name) => {}
+            ExprKind::Name(name) if !self.is_bound(name) && !self.is_known(name) => {
+                self.problems.push(unknown_initialiser(name, value.span));
+            }
+            ExprKind::Call { callee, arguments } => match &callee.kind {
+                ExprKind::Name(name) if !self.is_bound(name) && !self.is_known(name) => {
+                    self.problems.push(unknown_initialiser(name, value.span));
+                    self.arguments(arguments, &Callee::Plain, inside);
+                }
+                _ => self.expr(value, inside),
+            },
             _ => self.expr(value, inside),
         }
     }
@@ -354,10 +316,7 @@ impl Checker<'_> {
             }
             ExprKind::Call { callee, arguments } => {
                 self.expr(callee, inside);
-                if let ExprKind::Name(name) = &callee.kind {
-                    self.call(name, arguments);
-                }
-                self.arguments(arguments, inside);
+                self.call(callee, arguments, inside);
             }
             ExprKind::Index { base, indices } => {
                 match &base.kind {
@@ -378,7 +337,7 @@ impl Checker<'_> {
                 choice.otherwise.iter().for_each(|body| self.body(body, inside));
             }
             ExprKind::Residual { arguments, body } => {
-                self.arguments(arguments, inside);
+                self.arguments(arguments, &Callee::Plain, inside);
                 self.stage_body(body, inside);
             }
             ExprKind::Stage(body) => self.stage_body(body, inside),
@@ -393,7 +352,7 @@ impl Checker<'_> {
     }
 
     fn is_known(&self, name: &str) -> bool {
-        self.program.find(self.module, name).is_some() || is_reserved(name)
+        self.program.knows(self.module, name)
     }
 
     fn name(&mut self, name: &Arc<str>, span: Span, inside: &str) {
@@ -412,85 +371,77 @@ impl Checker<'_> {
         }
     }
 
-    fn unknown(&mut self, name: &str, span: Span) {
-        let mut candidates: Vec<&str> = self.bound.stack.iter().map(|name| &**name).collect();
-        candidates.extend(self.program.names(self.module));
-        for name in builtin_names() {
-            candidates.push(name);
+    /// Arguments, with their names where the callee is known without elaboration.
+    fn call(&mut self, callee: &Expr, arguments: &[Argument], inside: &str) {
+        let ExprKind::Name(name) = &callee.kind else { return self.arguments(arguments, &Callee::Plain, inside) };
+        if self.is_bound(name) {
+            return self.arguments(arguments, &Callee::Plain, inside);
         }
-        let library = crate::library::STD.iter().find_map(|(file, text)| {
-            let defines = text
-                .lines()
-                .any(|line| line.strip_prefix("block ").is_some_and(|rest| rest.split('(').next() == Some(name)));
-            defines.then(|| format!("it is in the standard library: `use std.{file}.{{{name}}}`"))
-        });
-        let problem =
-            Diagnostic::error("name/unknown", format!("there is no `{name}` here")).label(span, "unknown name");
-        let foreign = || archc_grammar::foreign_word(name).map(str::to_owned);
-        let help = library.or_else(foreign).or_else(|| did_you_mean(name, candidates.iter().copied()));
-        self.problems.push(match help {
-            Some(help) => problem.help(help),
-            None => problem,
-        });
-    }
-
-    /// Names of arguments, where the callee is known without elaboration.
-    fn call(&mut self, callee: &str, arguments: &[Argument]) {
-        if self.is_bound(callee) {
-            return;
+        if let Some(signature) = ops::signature(name) {
+            return self.arguments(arguments, &Callee::Operator(signature), inside);
         }
-        if let Some(Item::Definition(found)) = self.program.find(self.module, callee) {
-            let definition = found.definition.clone();
-            for name in arguments.iter().filter_map(|argument| argument.name.as_ref()) {
-                self.argument_name(name, &definition);
-            }
-        }
-    }
-
-    fn argument_name(&mut self, name: &Name, definition: &Definition) {
-        if definition.parameters.iter().any(|parameter| parameter.name.text == name.text) {
-            return;
-        }
-        let known: Vec<&str> = definition.parameters.iter().map(|parameter| &*parameter.name.text).collect();
-        let message = format!("`{}` has no parameter `{}`", definition.name.text, name.text);
-        let problem = Diagnostic::error("call/unknown-argument", message)
-            .label(name.span, "unknown parameter")
-            .label(definition.header, "declared here");
-        let help = did_you_mean(&name.text, known.iter().copied())
-            .unwrap_or_else(|| format!("it has {}", list(known.iter().copied())));
-        self.problems.push(problem.help(help));
-    }
-
-    /// Blocks are unrolled, so a block that uses itself has no end.
-    fn recursion(&mut self) {
-        let starts: Vec<Arc<str>> = self.edges.keys().cloned().collect();
-        let mut done = FxHashSet::default();
-        for start in starts {
-            self.follow(&start, &mut vec![], &mut done);
-        }
-    }
-
-    fn follow(&mut self, at: &Arc<str>, path: &mut Vec<Arc<str>>, done: &mut FxHashSet<Arc<str>>) {
-        if done.contains(at) {
-            return;
-        }
-        path.push(at.clone());
-        for (to, span) in self.edges.get(at).cloned().unwrap_or_default() {
-            if let Some(start) = path.iter().position(|name| *name == to) {
-                let circle: Vec<&str> = path.iter().skip(start).map(|name| &**name).collect();
-                let mut problem = Diagnostic::error("block/recursive", format!("`{to}` uses itself"))
-                    .label(span, "closes the circle")
-                    .help("blocks are unrolled at compile time; repeat one with `for i in 0..n { .. }`");
-                if circle.len() > 1 {
-                    problem = problem.note(format!("{} -> {to}", circle.join(" -> ")));
+        match self.program.find(self.module, name) {
+            Some(Item::Definition(found)) => {
+                let definition = found.definition.clone();
+                for name in arguments.iter().filter_map(|argument| argument.name.as_ref()) {
+                    self.argument_name(name, &definition);
                 }
-                self.problems.push(problem);
-            } else {
-                // Chains of blocks may be as long as the file.
-                stacker::maybe_grow(32 << 10, 1 << 20, || self.follow(&to, path, done));
+                self.arguments(arguments, &Callee::Block(&definition), inside);
             }
+            _ if &**name == "learned" => self.arguments(arguments, &Callee::Learned, inside),
+            _ => self.arguments(arguments, &Callee::Plain, inside),
         }
-        path.pop();
-        done.insert(at.clone());
     }
+}
+
+/// What the arguments of a call are given to, as far as it decides what a bare word means.
+enum Callee<'a> {
+    Operator(&'static Signature),
+    Block(&'a Definition),
+    /// `learned(0.5, per: channel)`
+    Learned,
+    /// Anything that takes values alone.
+    Plain,
+}
+
+impl Callee<'_> {
+    /// Whether the word may be one that the parameter knows (`per: channel`). Which parameter a positional argument
+    /// belongs to is known only when the call is elaborated.
+    fn takes_word(&self, argument: &Argument) -> bool {
+        let name = argument.name.as_ref().map(|name| &*name.text);
+        match (self, name) {
+            (Callee::Operator(signature), None) => {
+                signature.attributes.iter().any(|own| own.choices().next().is_some())
+            }
+            (Callee::Operator(signature), Some(name)) => {
+                let own = signature.attributes.iter().find(|own| own.name == name);
+                own.is_none_or(|own| own.choices().next().is_some())
+            }
+            (Callee::Learned, _) => true,
+            (Callee::Block(_) | Callee::Plain, _) => false,
+        }
+    }
+
+    fn takes_initialiser(&self, argument: &Argument) -> bool {
+        let Some(name) = &argument.name else { return false };
+        match self {
+            Callee::Operator(_) => crate::elaborate::INIT_ARGUMENTS.contains(&&*name.text),
+            Callee::Block(definition) => declares(definition, name, "init"),
+            Callee::Learned | Callee::Plain => false,
+        }
+    }
+
+    /// Whether a text in quotes is wanted.
+    fn is_text(&self, argument: &Argument) -> bool {
+        match (self, &argument.name) {
+            (Callee::Block(definition), Some(name)) => declares(definition, name, "string"),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a block declares a parameter of that type.
+fn declares(definition: &Definition, name: &Name, kind: &str) -> bool {
+    let own = definition.parameters.iter().find(|parameter| parameter.name.text == name.text);
+    own.is_some_and(|own| matches!(&own.kind, TypeExpr::Plain { name, .. } if *name.text == *kind))
 }

@@ -1,0 +1,91 @@
+//! Words of the language that are neither operators nor blocks, as data: names, suggestions and the reference read it.
+
+/// A word that can be called or stand for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    pub name: &'static str,
+    /// How it is written.
+    pub form: &'static str,
+    /// What it is; markdown.
+    pub doc: &'static str,
+}
+
+const fn word(name: &'static str, form: &'static str, doc: &'static str) -> Word {
+    Word { name, form, doc }
+}
+
+/// Functions of compile-time values.
+pub const FUNCTIONS: &[Word] = &[
+    word("abs", "abs(x)", "magnitude of a number"),
+    word("assert", "assert(condition, \"why\")", "an error with that text where the condition does not hold"),
+    word("ceil", "ceil(x)", "smallest whole number that is not below"),
+    word("exp", "exp(x)", "exponential"),
+    word("floor", "floor(x)", "largest whole number that is not above"),
+    word("int", "int(x)", "a number without fraction as a whole number; an error if it has one"),
+    word("len", "len(xs)", "number of items of a list or a range"),
+    word("log", "log(x)", "natural logarithm"),
+    word("max", "max(a, b, ..)", "largest of numbers, or of a list of them"),
+    word("min", "min(a, b, ..)", "smallest of numbers, or of a list of them"),
+    word("pow", "pow(base, exponent)", "power; whole where both are"),
+    word("reversed", "reversed(xs)", "a list from its end; `for x, i in reversed(xs)` keeps the index of each item"),
+    word("round", "round(x)", "nearest whole number, halves away from zero"),
+    word("sqrt", "sqrt(x)", "square root; whole where the number is a square"),
+    word("sum", "sum(xs)", "sum of a list of numbers"),
+];
+
+/// Stages that are words of the language rather than operators.
+pub const STAGES: &[Word] = &[
+    word("chunk", "chunk(n)", "a list of n equal parts of the channels"),
+    word("identity", "identity", "leaves its input as it is"),
+    word("join", "join(long)", "fuses its input with the newest saved feature of a skip"),
+    word(
+        "learned",
+        "learned(0.5, per: channel)",
+        "multiplies by a learned factor that starts at a number: one for all, or one for each channel",
+    ),
+];
+
+/// Distributions that parameters may start from.
+pub const INITIALISERS: &[Word] = &[
+    word("constant", "constant(value)", "every element has this value"),
+    word("default", "default", "what an `init` statement or else the framework says"),
+    word("kaiming_normal", "kaiming_normal(gain, fan_in, fan_out)", "normal, `gain / sqrt(fan_in)`"),
+    word("kaiming_uniform", "kaiming_uniform(gain, fan_in, fan_out)", "uniform, bound `gain * sqrt(3 / fan_in)`"),
+    word("normal", "normal(std, mean)", "normal; `std` is 1 and `mean` 0 unless given"),
+    word("one", "one", "every element is one"),
+    word("sincos_table", "sincos_table(height, width)", "fixed sines and cosines of the row and column of a grid"),
+    word("uniform", "uniform(low, high)", "uniform between two numbers"),
+    word("xavier_normal", "xavier_normal(gain, fan_in, fan_out)", "normal, `gain * sqrt(2 / (fan_in + fan_out))`"),
+    word(
+        "xavier_uniform",
+        "xavier_uniform(gain, fan_in, fan_out)",
+        "uniform, bound `gain * sqrt(6 / (fan_in + fan_out))`",
+    ),
+    word("zero", "zero", "every element is zero"),
+];
+
+/// Numbers with a name.
+pub const CONSTANTS: &[Word] = &[word("inf", "inf", "infinity"), word("pi", "pi", "3.14159..")];
+
+/// Types of parameters that are no tensors.
+pub const TYPES: &[Word] = &[
+    word("int", "int", "a whole number"),
+    word("float", "float", "a number"),
+    word("bool", "bool", "`true` or `false`"),
+    word("string", "string", "a text in quotes"),
+    word("stage", "stage", "a call that lacks its tensor: `gelu`, `group_norm(groups: 32)`, `{ h => .. }`"),
+    word("init", "init", "an initialiser: `zero`, `normal(0.02)`"),
+    word("skip", "skip", "a skip, so that a block can save to it or join it"),
+    word("dim", "dim", "a size that may be known only when the model runs; a default is its typical value"),
+    word("features", "features[C]", "a tensor of any layout with that many channels"),
+];
+
+/// The entry of a table.
+pub fn find(table: &'static [Word], name: &str) -> Option<&'static Word> {
+    table.iter().find(|word| word.name == name)
+}
+
+/// The names of a table.
+pub fn names(table: &'static [Word]) -> impl Iterator<Item = &'static str> + Clone {
+    table.iter().map(|word| word.name)
+}
