@@ -64,8 +64,15 @@ pub fn execute<B: Backend>(
                 }
                 let parameters = node.parameters.iter().filter_map(|id| module.parameter(*id)).collect();
                 let shape = plan.shape_of(&node.ty, bindings);
-                let call =
-                    Call { operands: taken, types, parameters, result: &node.ty, shape, device, masks: mode.stream(id) };
+                let call = Call {
+                    operands: taken,
+                    types,
+                    parameters,
+                    result: &node.ty,
+                    shape,
+                    device,
+                    masks: mode.stream(id),
+                };
                 Some(ops::run(op, call))
             }
         };

@@ -79,7 +79,8 @@ pub fn input(kind: Kind, classes: Option<&Dim>, shape: Vec<usize>, seed: u64, na
             HostTensor::i64(shape, labels.unwrap_or_else(|_| vec![0; count]))
         }
         Kind::Timestep => {
-            let times = Uniform::new(0, 1000).map(|times| times.sample_iter(&mut rng).take(count).collect::<Vec<i32>>());
+            let times =
+                Uniform::new(0, 1000).map(|times| times.sample_iter(&mut rng).take(count).collect::<Vec<i32>>());
             HostTensor::f32(shape, times.unwrap_or_default().into_iter().map(|time| time as f32).collect())
         }
         // ln(sigma) ~ N(-1.2, 1.2^2): the training distribution of Karras et al. 2022.

@@ -8,9 +8,7 @@
 use crate::init;
 use archc_compiler::ir::{Graph, ParameterId};
 use archc_compiler::ops::Op;
-use burn::module::{
-    AutodiffModule, Devices, HasAutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId,
-};
+use burn::module::{AutodiffModule, Devices, HasAutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::record::{PrecisionSettings, Record};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
@@ -66,7 +64,7 @@ impl<B: Backend> AnyParam<B> {
             trainable: bool,
             device: &B::Device,
         ) -> Param<Tensor<B, D>> {
-            Param::initialized(id, Tensor::from_data(data.convert::<B::FloatElem>(), device).set_require_grad(trainable))
+            Param::initialized(id, Tensor::from_data(data, device).set_require_grad(trainable))
         }
         match data.shape.len() {
             1 => AnyParam::R1(param(id, data, trainable, device)),
@@ -93,7 +91,7 @@ impl<B: Backend> AnyParam<B> {
             draw: impl Fn() -> TensorData + Send + Sync + 'static,
         ) -> Param<Tensor<B, D>> {
             let init = move |device: &B::Device, require_grad: bool| {
-                Tensor::from_data(draw().convert::<B::FloatElem>(), device).set_require_grad(require_grad)
+                Tensor::from_data(draw(), device).set_require_grad(require_grad)
             };
             Param::uninitialized(id, init, device.clone(), trainable, burn::tensor::Shape::from(shape.to_vec()))
         }
@@ -235,9 +233,7 @@ impl<B: Backend> GraphModule<B> {
         let slots = Arc::new(slots(graph));
         let parameters: Result<Vec<AnyParam<B>>, E> = slots
             .iter()
-            .map(|slot| {
-                Ok(AnyParam::initialized(slot.id(), slot.to_stored(load(slot)?), slot.trainable, device))
-            })
+            .map(|slot| Ok(AnyParam::initialized(slot.id(), slot.to_stored(load(slot)?), slot.trainable, device)))
             .collect();
         Ok(Self { slots, parameters: parameters? })
     }

@@ -54,9 +54,11 @@ impl Plan {
         let mut sizes = Sizes::new();
         for (input, tensor) in self.graph.inputs.iter().zip(inputs) {
             let ty = &self.graph.node(input.node).ty;
-            let Some((own_batch, data)) = tensor.shape.split_first().filter(|(_, data)| data.len() == ty.data_dims().len())
+            let Some((own_batch, data)) =
+                tensor.shape.split_first().filter(|(_, data)| data.len() == ty.data_dims().len())
             else {
-                problems.push(format!("`{}` is {ty} with a batch in front; its shape is {:?}", input.name, tensor.shape));
+                problems
+                    .push(format!("`{}` is {ty} with a batch in front; its shape is {:?}", input.name, tensor.shape));
                 continue;
             };
             match batch {

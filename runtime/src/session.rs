@@ -231,8 +231,11 @@ fn differentiate<A: AutodiffBackend>(
     let loss = (flat.clone() * flat).mean();
     response.loss = loss.clone().into_data().convert::<f32>().to_vec().ok().and_then(|v: Vec<f32>| v.first().copied());
     let gradients = loss.backward();
-    response.parameter_gradients =
-        module.gradients(&gradients).into_iter().map(|(name, shape, data)| (name, HostTensor::f32(shape, data))).collect();
+    response.parameter_gradients = module
+        .gradients(&gradients)
+        .into_iter()
+        .map(|(name, shape, data)| (name, HostTensor::f32(shape, data)))
+        .collect();
     for (at, leaf) in tracked {
         let shape = request.inputs.get(at).map(|input| input.shape.clone()).unwrap_or_default();
         let gradient = leaf.grad(&gradients).map(|gradient| Value::<A::InnerBackend>::of(gradient).to_host().to_f32());

@@ -86,7 +86,8 @@ impl Tensors<'_> {
         } else if is_float(view.dtype()) {
             HostData::F32(floats(&view))
         } else {
-            let reason = format!("`{name}` has elements of type {:?}; floats or whole numbers are needed", view.dtype());
+            let reason =
+                format!("`{name}` has elements of type {:?}; floats or whole numbers are needed", view.dtype());
             return Err(RunError::file(self.path, reason));
         };
         Ok(HostTensor { shape, data })

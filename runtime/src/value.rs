@@ -62,11 +62,13 @@ impl<B: Backend> Value<B> {
         match &tensor.data {
             HostData::I64(labels) => {
                 let data = TensorData::new(labels.clone(), [labels.len()]);
-                Value::Int(Tensor::from_data(data.convert::<B::IntElem>(), device))
+                Value::Int(Tensor::from_data(data, device))
             }
             HostData::F32(values) => {
-                let data = TensorData::new(values.clone(), shape).convert::<B::FloatElem>();
-                Value::Float(B::float_from_data(data, device))
+                // `Tensor::from_data` brings the elements to the default dtype of the device.
+                let flat: Tensor<B, 1> = Tensor::from_data(TensorData::new(values.clone(), [values.len()]), device);
+                let primitive = flat.into_primitive().tensor();
+                Value::Float(B::float_reshape(primitive, burn::tensor::Shape::from(shape)))
             }
         }
     }

@@ -43,7 +43,7 @@ impl Operator for Attention {
             if channels % self.heads != 0 {
                 let fitting = nearest_divisors(channels, self.heads);
                 return Err(Misuse::new(
-                    "attention/heads",
+                    "shape/heads",
                     format!("{channels} channels cannot be divided into {} heads", self.heads),
                 )
                 .help(format!("numbers of heads that fit: {fitting}")));
@@ -65,8 +65,9 @@ impl Operator for Attention {
         let size = |operand: usize, axis: usize| {
             operands.get(operand).and_then(|shape| shape.get(axis)).copied().unwrap_or(0)
         };
-        let scores = size(0, 0) * size(1, 0);
-        2 * scores * (size(0, 1) + size(2, 1)) + 5 * scores * self.heads
+        let scores = size(0, 0).saturating_mul(size(1, 0));
+        let products = scores.saturating_mul(2 * (size(0, 1) + size(2, 1)));
+        products.saturating_add(scores.saturating_mul(5 * self.heads))
     }
 
     fn passage(&self) -> Passage {
@@ -89,9 +90,8 @@ impl Operator for Attention {
             let mixes = q.row(row).has(Facts::POSITIONS)
                 && keys.has(Facts::POSITIONS)
                 && values.has(Facts::POSITIONS);
-            let mean = values.has(Facts::MEAN_POSITIONS) || values.has(Facts::POSITIONS) && keys.has(Facts::POSITIONS);
             // Uniform weights give every query the mean of the values.
-            let nonzero = values.nonzero() && (mean || attends(q.all(), keys) && values.has(Facts::POSITIONS));
+            let nonzero = values.has(Facts::MEAN_POSITIONS) || attends(q.all(), keys) && values.has(Facts::POSITIONS);
             Facts::NONZERO
                 .with(Facts::POSITIONS, mixes)
                 .with(Facts::CHANNELS, values.has(Facts::CHANNELS))
@@ -104,24 +104,35 @@ impl Operator for Attention {
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
         let (q, k, v) = (at.operand(0), at.operand(1), at.operand(2));
-        let (queries, keys, values, dy) = (q.all(), k.all(), v.all(), gradient.all());
+        let (queries, keys, values) = (q.all(), k.all(), v.all());
         let varied_values = values.has(Facts::POSITIONS);
-        // A score's gradient sums to zero over the keys: uniform keys or values leave nothing for the queries.
+        // A score's gradient sums to zero over the keys: uniform keys or values leave nothing for the queries. It is
+        // linear in the result's gradient, so that with equal weights for all queries it is centred if that is.
         let dq = q.map(|row, _, _| {
             let line = gradient.row(row);
-            Facts::GENERIC
-                .without(Facts::POSITIONS)
-                .with(Facts::POSITIONS, line.has(Facts::POSITIONS) || q.row(row).has(Facts::POSITIONS))
+            let varied = q.row(row).has(Facts::POSITIONS);
+            let mean = varied || line.has(Facts::MEAN_POSITIONS);
+            Facts::NONZERO
+                .with(Facts::POSITIONS, varied || line.has(Facts::POSITIONS))
+                .with(Facts::CHANNELS, true)
+                .with(Facts::MEAN_POSITIONS, mean)
+                .with(Facts::MEAN_CHANNELS, true)
+                .with(Facts::MEAN_ALL, mean)
                 .when(line.nonzero() && varied_values && keys.has(Facts::POSITIONS))
         });
-        // For the keys the same sum leaves a gradient that is centred over all tokens together.
+        // For the keys the same sum leaves a gradient that is centred over all tokens together. It is a sum over
+        // queries, each times the gradient of its result; what all queries share has to survive that sum.
+        let heard = (0..gradient.rows()).any(|row| {
+            let (dy, q) = (gradient.row(row).over_positions(), q.row(row).over_positions());
+            dy.contracts(q) || dy.nonzero && q.varies && keys.has(Facts::POSITIONS)
+        });
         let dk = k.map(|_, _, _| {
             Facts::GENERIC
                 .without(Facts::MEAN_POSITIONS)
                 .without(Facts::MEAN_ALL)
                 .with(Facts::MEAN_POSITIONS, k.rows() > 1)
                 .with(Facts::MEAN_ALL, k.rows() > 1)
-                .when(dy.nonzero() && varied_values && queries.nonzero())
+                .when(heard && varied_values)
         });
         // Values receive the gradients by weight; equal weights pass on their sum alone.
         let varied_weights = attends(queries, keys) && queries.has(Facts::POSITIONS);
@@ -147,9 +158,10 @@ fn attends(queries: Facts, keys: Facts) -> bool {
 }
 
 fn nearest_divisors(channels: u64, wanted: u64) -> String {
-    let fits = |heads: &u64| *heads > 0 && channels.is_multiple_of(*heads);
-    let below = (1..wanted).rev().find(|heads| fits(heads));
-    let above = (wanted + 1..=channels.min(wanted.saturating_mul(64))).find(|heads| fits(heads));
+    let small = (1..).take_while(|heads| heads * heads <= channels).filter(|heads| channels.is_multiple_of(*heads));
+    let divisors: Vec<u64> = small.flat_map(|heads| [heads, channels / heads]).collect();
+    let below = divisors.iter().copied().filter(|heads| *heads < wanted).max();
+    let above = divisors.iter().copied().filter(|heads| *heads > wanted).min();
     let both: Vec<String> = below.into_iter().chain(above).map(|heads| heads.to_string()).collect();
     both.join(" and ")
 }

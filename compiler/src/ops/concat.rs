@@ -4,7 +4,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
     Passage,
 };
-use crate::analysis::liveness::facts::Grid;
+use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
 use crate::dim::Dim;
 use crate::operator;
@@ -25,6 +25,14 @@ impl JoinAxis {
         match self {
             JoinAxis::Channels => Axis::Channel,
             JoinAxis::Tokens => Axis::Token,
+        }
+    }
+
+    /// The fact that a tensor varies along it.
+    pub(super) fn varies(self) -> Facts {
+        match self {
+            JoinAxis::Channels => Facts::CHANNELS,
+            JoinAxis::Tokens => Facts::POSITIONS,
         }
     }
 }
@@ -130,13 +138,14 @@ impl Operator for Concat {
 
     fn flow(&self, at: &Flow<'_>) -> Grid {
         let mut result = Grid::new(at.rows, at.columns);
+        let divided = self.is_divided(at);
         for (operand, (_, x)) in at.operands.iter().enumerate() {
             for row in 0..at.rows {
                 for column in 0..at.columns {
-                    let (own_row, own_column) = self.place(at, operand, row, column);
-                    if let (Some(own_row), Some(own_column)) = (own_row, own_column) {
-                        result.add(row, column, x.at(own_row, own_column));
-                    }
+                    let Some((own_row, own_column)) = self.place(at, operand, row, column) else { continue };
+                    let facts = x.at(own_row, own_column);
+                    // Parts differ from each other.
+                    result.add(row, column, facts.with(self.along.varies(), facts.nonzero() && !divided));
                 }
             }
         }
@@ -144,14 +153,18 @@ impl Operator for Concat {
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        let divided = self.is_divided(at);
         Gradients::of_operands(at.operands.iter().enumerate().map(|(operand, (_, x))| {
             let mut result = Grid::new(x.rows(), x.columns());
             for row in 0..gradient.rows() {
                 for column in 0..gradient.columns() {
-                    let (own_row, own_column) = self.place(at, operand, row, column);
-                    if let (Some(own_row), Some(own_column)) = (own_row, own_column) {
-                        result.add(own_row.min(x.rows() - 1), own_column.min(x.columns() - 1), gradient.at(row, column));
+                    let Some((own_row, own_column)) = self.place(at, operand, row, column) else { continue };
+                    let mut facts = gradient.at(row, column);
+                    if !divided && facts.nonzero() {
+                        // A part of a centred gradient is not centred.
+                        facts = facts.or(Facts::MEAN_POSITIONS).or(Facts::MEAN_CHANNELS).or(Facts::MEAN_ALL);
                     }
+                    result.add(own_row.min(x.rows() - 1), own_column.min(x.columns() - 1), facts);
                 }
             }
             result
@@ -160,28 +173,39 @@ impl Operator for Concat {
 }
 
 impl Concat {
-    /// The cell of an operand that lies under a cell of the result, if it has one there. Where a size is unknown
-    /// the result is not cut, and every operand lies under its one cell.
-    fn place(&self, at: &Flow<'_>, operand: usize, row: usize, column: usize) -> (Option<usize>, Option<usize>) {
-        let parts = |grid: &Grid| match self.along {
+    fn parts(&self, grid: &Grid) -> usize {
+        match self.along {
             JoinAxis::Channels => grid.columns(),
             JoinAxis::Tokens => grid.rows(),
-        };
-        let total: usize = at.operands.iter().map(|(_, grid)| parts(grid)).sum();
-        let (here, all) = match self.along {
-            JoinAxis::Channels => (column, at.columns),
-            JoinAxis::Tokens => (row, at.rows),
-        };
-        let own = if all == total {
-            let start: usize = at.operands.iter().take(operand).map(|(_, grid)| parts(grid)).sum();
-            let size = at.operands.get(operand).map_or(0, |(_, grid)| parts(grid));
-            here.checked_sub(start).filter(|own| *own < size)
-        } else {
-            Some(0)
-        };
-        match self.along {
-            JoinAxis::Channels => (Some(row), own),
-            JoinAxis::Tokens => (own, Some(column)),
         }
+    }
+
+    /// Whether the result has a part for every part of its operands.
+    fn is_divided(&self, at: &Flow<'_>) -> bool {
+        let own = match self.along {
+            JoinAxis::Channels => at.columns,
+            JoinAxis::Tokens => at.rows,
+        };
+        own == at.operands.iter().map(|(_, grid)| self.parts(grid)).sum::<usize>()
+    }
+
+    /// The cell of an operand that lies under a cell of the result, if it has one there. Every operand lies under the
+    /// one cell of a result that is not divided.
+    fn place(&self, at: &Flow<'_>, operand: usize, row: usize, column: usize) -> Option<(usize, usize)> {
+        let here = match self.along {
+            JoinAxis::Channels => column,
+            JoinAxis::Tokens => row,
+        };
+        let own = if self.is_divided(at) {
+            let start: usize = at.operands.iter().take(operand).map(|(_, grid)| self.parts(grid)).sum();
+            let size = at.operands.get(operand).map_or(0, |(_, grid)| self.parts(grid));
+            here.checked_sub(start).filter(|own| *own < size)?
+        } else {
+            0
+        };
+        Some(match self.along {
+            JoinAxis::Channels => (row, own),
+            JoinAxis::Tokens => (own, column),
+        })
     }
 }

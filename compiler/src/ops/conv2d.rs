@@ -6,7 +6,7 @@ use super::{
     Alignments, Alignment, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
     channels_of,
 };
-use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::liveness::facts::{Facts, Grid, Line};
 use crate::analysis::moments::Moments;
 use crate::dim::{Dim, DimError};
 use crate::init::Fans;
@@ -106,7 +106,7 @@ impl Operator for Conv2d {
     fn parameters(&self, operands: &[&Type]) -> Parameters {
         let inputs = operands.first().and_then(|x| x.channels()).unwrap_or(0);
         let area = self.kernel.height * self.kernel.width;
-        let fans = Fans { fan_in: inputs * area, fan_out: self.features * area };
+        let fans = Fans { fan_in: inputs.saturating_mul(area), fan_out: self.features.saturating_mul(area) };
         affine_parameters(vec![self.features, inputs, self.kernel.height, self.kernel.width], fans, self.bias)
     }
 
@@ -119,8 +119,8 @@ impl Operator for Conv2d {
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
         let inputs = operands.first().and_then(|shape| shape.first()).copied().unwrap_or(0);
-        let taps = inputs * self.kernel.height * self.kernel.width;
-        result.iter().product::<u64>() * (2 * taps + u64::from(self.bias))
+        let taps = inputs.saturating_mul(self.kernel.height * self.kernel.width);
+        result.iter().product::<u64>().saturating_mul(taps.saturating_mul(2).saturating_add(u64::from(self.bias)))
     }
 
     fn passage(&self) -> Passage {
@@ -140,21 +140,23 @@ impl Operator for Conv2d {
             // Zeros at the border make even a uniform image vary; windows of a centred image are not centred.
             x.with(Facts::POSITIONS, x.nonzero() && padded)
                 .with(Facts::MEAN_POSITIONS, x.nonzero())
-                .with(Facts::MEAN_ALL, x.nonzero())
+                .with(Facts::MEAN_ALL, x.has(Facts::MEAN_CHANNELS))
         })
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
         if self.is_pointwise() {
-            return affine_flow_back(at, gradient, |dy| dy, |x, dy| x.times(dy).sum_positions());
+            return affine_flow_back(at, gradient, |dy| dy, Line::contracts);
         }
         let padded = self.is_padded();
         let scattered = |dy: Facts| {
             dy.with(Facts::POSITIONS, dy.nonzero())
                 .with(Facts::MEAN_POSITIONS, dy.nonzero() && (padded || dy.has(Facts::MEAN_POSITIONS)))
+                .with(Facts::MEAN_ALL, dy.has(Facts::MEAN_CHANNELS) && (padded || dy.has(Facts::MEAN_ALL)))
         };
+        // Windows that see the border differ even in a uniform image.
         affine_flow_back(at, gradient, scattered, |x, dy| {
-            if !padded && !x.has(Facts::POSITIONS) { x.times(dy).sum_positions() } else { dy.when(x.nonzero()) }
+            if padded || x.varies { x.nonzero && dy.nonzero } else { x.contracts(dy) }
         })
     }
 }
@@ -168,6 +170,10 @@ impl Conv2d {
             let (_, _, bottom, right) = self.padding.for_kernel(self.kernel);
             let after = if axis == Axis::Height { bottom } else { right };
             let positions = (size + before + after).saturating_sub(kernel) / stride + 1;
+            // Of so many windows those at the border make no difference.
+            if positions > 1 << 16 {
+                return kernel as f64;
+            }
             let inside = (0..positions).map(|at| {
                 let (start, end) = (at * stride, at * stride + kernel);
                 end.min(size + before).saturating_sub(start.max(before))

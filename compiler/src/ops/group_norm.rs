@@ -73,15 +73,22 @@ impl Operator for GroupNorm {
         let one_part = at.operand(0).rows() * at.operand(0).columns() == 1;
         let normal = normalized(x, single);
         norm_flow_back(at, gradient, |_| normal, |_, all| {
-            // dx = (dn - mean(dn) - n mean(dn n)) / sigma over each group: the group's sum is zero.
+            // dx = (dn - mean(dn) - n mean(dn n)) / sigma over each group: the group's sum is zero. A mean along one
+            // axis is that of dn, less that of n if n and dn correlate.
             let (over_channels, over_positions) = (all.has(Facts::CHANNELS), all.has(Facts::POSITIONS));
             let varies = |fact| all.has(fact) || x.has(fact);
+            let passes = |along: Facts, mean: Facts, across: Facts| {
+                all.has(mean) && all.has(across) || x.has(across) && (x.has(along) || all.has(mean))
+            };
             let nonzero = over_positions || over_channels && !single;
             Facts::NONZERO
                 .with(Facts::POSITIONS, varies(Facts::POSITIONS))
                 .with(Facts::CHANNELS, varies(Facts::CHANNELS))
-                .with(Facts::MEAN_POSITIONS, !single && varies(Facts::CHANNELS))
-                .with(Facts::MEAN_CHANNELS, varies(Facts::POSITIONS))
+                .with(
+                    Facts::MEAN_POSITIONS,
+                    !single && passes(Facts::POSITIONS, Facts::MEAN_POSITIONS, Facts::CHANNELS),
+                )
+                .with(Facts::MEAN_CHANNELS, passes(Facts::CHANNELS, Facts::MEAN_CHANNELS, Facts::POSITIONS))
                 .with(Facts::MEAN_ALL, !one_part)
                 .when(nonzero)
         })

@@ -4,7 +4,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
     ParameterSpec, Parameters, Passage, channels_of,
 };
-use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::liveness::facts::{Facts, Grid, Line};
 use crate::analysis::moments::Moments;
 use crate::init::{Fans, Init};
 use crate::operator;
@@ -51,7 +51,7 @@ impl Operator for Linear {
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
         let inputs = operands.first().and_then(|shape| shape.last()).copied().unwrap_or(0);
-        result.iter().product::<u64>() * (2 * inputs + u64::from(self.bias))
+        result.iter().product::<u64>().saturating_mul(2 * inputs + u64::from(self.bias))
     }
 
     fn passage(&self) -> Passage {
@@ -67,7 +67,7 @@ impl Operator for Linear {
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
-        affine_flow_back(at, gradient, |dy| dy, |x, dy| x.times(dy).sum_positions())
+        affine_flow_back(at, gradient, |dy| dy, Line::contracts)
     }
 }
 
@@ -106,26 +106,32 @@ pub(super) fn affine_moments(fan_in: f64, operands: &[Moments], parameters: &[Pa
 pub(super) fn affine_flow(at: &Flow<'_>, window: impl Fn(Facts) -> Facts) -> Grid {
     let (x, weight, bias) = (at.operand(0), at.parameter(0), at.parameter(1));
     Grid::build(at.rows, at.columns, |row, column| {
-        let mut facts = Facts::ZERO;
-        for part in 0..x.columns() {
-            let live = weight.is_some_and(|weight| weight.at(column, part).nonzero());
-            let input = window(x.at(row, part)).when(live);
-            // Every output channel sees another combination of the inputs, and none of them cancels.
-            let combined = input.or(Facts::CHANNELS).or(Facts::MEAN_CHANNELS);
-            facts = facts.or(combined.with(Facts::MEAN_ALL, input.has(Facts::MEAN_POSITIONS)).when(input.nonzero()));
-        }
         let bias = bias.map_or(Facts::ZERO, |bias| bias.at(0, column));
-        facts.or(bias)
+        let Some(weight) = weight else { return bias };
+        (0..x.columns()).fold(bias, |facts, part| facts.or(mapped(weight.at(column, part), window(x.at(row, part)))))
     })
 }
 
-/// Facts of the gradients of `y = W x + b`: `window` for what reaches the positions of `x`, `contract` for the
-/// product of input and gradient summed over positions.
+/// Facts of `W x`: a sum over the inputs of the weight, which are the channels of `x`.
+fn mapped(weight: Facts, x: Facts) -> Facts {
+    let (inputs, output_mean) = (weight.over_positions(), weight.channel_mean_over_positions());
+    let (channels, position_mean) = (x.over_channels(), x.position_mean_over_channels());
+    Facts::NONZERO
+        .with(Facts::POSITIONS, x.has(Facts::POSITIONS))
+        .with(Facts::CHANNELS, weight.has(Facts::CHANNELS))
+        .with(Facts::MEAN_POSITIONS, inputs.contracts(position_mean))
+        .with(Facts::MEAN_CHANNELS, output_mean.contracts(channels))
+        .with(Facts::MEAN_ALL, output_mean.contracts(position_mean))
+        .when(inputs.contracts(channels))
+}
+
+/// Facts of the gradients of `y = W x + b`: `window` for what reaches the positions of `x`, `contracts` for whether the
+/// product of input and gradient survives the sum over positions.
 pub(super) fn affine_flow_back(
     at: &Flow<'_>,
     gradient: &Grid,
     window: impl Fn(Facts) -> Facts,
-    contract: impl Fn(Facts, Facts) -> Facts,
+    contracts: impl Fn(Line, Line) -> bool,
 ) -> Gradients {
     let (x, weight) = (at.operand(0), at.parameter(0));
     let mut operand = Grid::new(x.rows(), x.columns());
@@ -136,15 +142,11 @@ pub(super) fn affine_flow_back(
         for column in 0..gradient.columns() {
             let dy = gradient.at(row, column);
             for part in 0..x.columns() {
-                if weight.is_some_and(|weight| weight.at(column, part).nonzero()) {
-                    let sent = window(dy);
-                    let combined = sent.or(Facts::CHANNELS).or(Facts::MEAN_CHANNELS);
-                    let combined = combined.with(Facts::MEAN_ALL, sent.has(Facts::MEAN_POSITIONS));
-                    operand.add(row.min(x.rows() - 1), part, combined.when(sent.nonzero()));
+                if let Some(weight) = weight {
+                    let sent = mapped(weight.at(column, part).transposed(), window(dy));
+                    operand.add(row.min(x.rows() - 1), part, sent);
                 }
-                // A weight sees a product of one input channel and one output channel.
-                let product = contract(x.at(row, part).one_channel(), dy.one_channel());
-                weights.add(column, part, Facts::GENERIC.when(product.nonzero()));
+                weights.add(column, part, weight_gradient(x.at(row, part), dy, &contracts));
             }
             bias.add(0, column, dy.sum_positions());
         }
@@ -154,4 +156,18 @@ pub(super) fn affine_flow_back(
         parameters.push(bias);
     }
     Gradients { operands: smallvec![operand], parameters }
+}
+
+/// Facts of `sum over positions of dy x^T`, with inputs in the place of positions and outputs in that of channels.
+fn weight_gradient(x: Facts, dy: Facts, contracts: impl Fn(Line, Line) -> bool) -> Facts {
+    let (input, input_mean) = (x.over_positions(), x.channel_mean_over_positions());
+    let (output, output_mean) = (dy.over_positions(), dy.channel_mean_over_positions());
+    Facts::NONZERO
+        .with(Facts::POSITIONS, x.has(Facts::CHANNELS))
+        .with(Facts::CHANNELS, dy.has(Facts::CHANNELS))
+        .with(Facts::MEAN_POSITIONS, contracts(input_mean, output))
+        .with(Facts::MEAN_CHANNELS, contracts(input, output_mean))
+        .with(Facts::MEAN_ALL, contracts(input_mean, output_mean))
+        .when(contracts(input, output))
+        .closed()
 }

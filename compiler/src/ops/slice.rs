@@ -6,7 +6,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
     Passage,
 };
-use crate::analysis::liveness::facts::Grid;
+use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
 use crate::dim::Dim;
 use crate::operator;
@@ -68,20 +68,29 @@ impl Operator for Slice {
 
     fn flow(&self, at: &Flow<'_>) -> Grid {
         let x = at.operand(0);
-        let (row_offset, column_offset) = self.offset(at);
-        Grid::build(at.rows, at.columns, |row, column| x.at(row + row_offset, column + column_offset))
+        let Some((rows, columns)) = self.offset(at) else {
+            // A part of a tensor may vary where the tensor does, and it is not centred where the tensor is.
+            return Grid::build(at.rows, at.columns, |row, column| {
+                let whole = x.at(row, column);
+                whole.or(Facts::MEAN_POSITIONS).or(Facts::MEAN_CHANNELS).or(Facts::MEAN_ALL).when(whole.nonzero())
+            });
+        };
+        Grid::build(at.rows, at.columns, |row, column| x.at(row + rows, column + columns))
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
         let x = at.operand(0);
-        let (row_offset, column_offset) = self.offset(at);
         let mut operand = Grid::new(x.rows(), x.columns());
+        let offset = self.offset(at);
+        let (rows, columns) = offset.unwrap_or((0, 0));
         for row in 0..gradient.rows() {
             for column in 0..gradient.columns() {
-                let (row_in, column_in) = (row + row_offset, column + column_offset);
-                let facts = gradient.at(row, column);
-                // The rest of the operand receives nothing, so the part is not all of a mean.
-                operand.add(row_in.min(x.rows() - 1), column_in.min(x.columns() - 1), facts);
+                let mut facts = gradient.at(row, column);
+                if offset.is_none() {
+                    // The rest of the operand receives nothing, so its gradient varies.
+                    facts = facts.with(self.along.varies(), facts.nonzero());
+                }
+                operand.add((row + rows).min(x.rows() - 1), (column + columns).min(x.columns() - 1), facts);
             }
         }
         Gradients::of_operands([operand])
@@ -89,12 +98,11 @@ impl Operator for Slice {
 }
 
 impl Slice {
-    /// Parts of the operand that lie before the slice. Cuts are parts of their operand, so its first part starts at
-    /// a boundary; the liveness engine says which.
-    fn offset(&self, at: &Flow<'_>) -> (usize, usize) {
-        match self.along {
-            JoinAxis::Channels => (0, at.cut_offset),
-            JoinAxis::Tokens => (at.cut_offset, 0),
-        }
+    /// Parts of the operand that lie before the slice, in rows and columns, if the operand is divided where it starts.
+    fn offset(&self, at: &Flow<'_>) -> Option<(usize, usize)> {
+        at.cut.map(|parts| match self.along {
+            JoinAxis::Channels => (0, parts),
+            JoinAxis::Tokens => (parts, 0),
+        })
     }
 }

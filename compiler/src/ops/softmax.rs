@@ -87,24 +87,28 @@ impl Operator for Softmax {
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
-        // dx = y * (dy - sum(y dy)): zero where dy is uniform along the axis, and it sums to zero along it.
+        // dx = y * (dy - sum(y dy)): zero where dy is uniform along the axis, and it sums to zero along it. Where y is
+        // uniform across the axis, dx is a linear map of dy that is the same everywhere: the mean across stays zero.
         let x = at.operand(0);
         Gradients::of_operands([gradient.map(|row, column, _| {
-            let (dy, line, axis, mean, parts) = match self.over {
+            let (dy, x, parts) = match self.over {
+                SoftmaxAxis::Channels => (gradient.row(row), x.row(row), gradient.columns()),
+                SoftmaxAxis::Positions => (gradient.column(column), x.column(column), gradient.rows()),
+            };
+            let (axis, mean, across, mean_across) = match self.over {
                 SoftmaxAxis::Channels => {
-                    (gradient.row(row), x.row(row), Facts::CHANNELS, Facts::MEAN_CHANNELS, gradient.columns())
+                    (Facts::CHANNELS, Facts::MEAN_CHANNELS, Facts::POSITIONS, Facts::MEAN_POSITIONS)
                 }
                 SoftmaxAxis::Positions => {
-                    (gradient.column(column), x.column(column), Facts::POSITIONS, Facts::MEAN_POSITIONS, gradient.rows())
+                    (Facts::POSITIONS, Facts::MEAN_POSITIONS, Facts::CHANNELS, Facts::MEAN_CHANNELS)
                 }
             };
-            let all = Facts::GENERIC.without(mean).without(Facts::MEAN_ALL).with(mean, parts > 1);
-            let varies = |fact| dy.has(fact) || line.has(fact);
-            let facts = all
-                .without(Facts::POSITIONS)
-                .without(Facts::CHANNELS)
-                .with(Facts::POSITIONS, varies(Facts::POSITIONS))
-                .with(Facts::CHANNELS, varies(Facts::CHANNELS));
+            let y_varies_across = x.has(axis) && x.has(across);
+            let facts = Facts::NONZERO
+                .with(axis, true)
+                .with(mean, parts > 1)
+                .with(across, dy.has(across) || y_varies_across)
+                .with(mean_across, y_varies_across || dy.has(mean_across));
             facts.when(dy.has(axis))
         })])
     }

@@ -21,7 +21,7 @@ impl Lower for Dropout {
         let keep = 1.0 - self.rate.0;
         let factor = (1.0 / keep) as f32;
         let mask: Vec<f32> = (0..rows).map(|_| if rng.random_bool(keep) { factor } else { 0.0 }).collect();
-        let data = TensorData::new(mask, [rows, 1]).convert::<B::FloatElem>();
+        let data = TensorData::new(mask, [rows, 1]);
         let mask: Tensor<B, 2> = Tensor::from_data(data, call.device);
         let masked = value.reshape([rows, columns]) * mask;
         Value::Float(B::float_reshape(masked.into_primitive().tensor(), burn::tensor::Shape::from(call.shape)))

@@ -112,13 +112,7 @@ fn columns(result: &Type, shape: &[usize]) -> usize {
 }
 
 /// An operand in the matrix form of the result: of its full size, or with a single column.
-fn aligned<B: Backend>(
-    operand: Value<B>,
-    ty: &Type,
-    result: &Type,
-    shape: &[usize],
-    columns: usize,
-) -> Tensor<B, 2> {
+fn aligned<B: Backend>(operand: Value<B>, ty: &Type, result: &Type, shape: &[usize], columns: usize) -> Tensor<B, 2> {
     let rows = shape.iter().product::<usize>() / columns.max(1);
     let own = operand.shape();
     if own == shape {

@@ -15,7 +15,7 @@ impl Lower for Sinusoid {
         let slope = -(self.max_period.ln()) as f32;
         let divisor = (half as f64 - self.shift) as f32;
         let frequencies: Vec<f32> = (0..half).map(|at| (slope * at as f32 / divisor).exp()).collect();
-        let data = TensorData::new(frequencies, [1, half]).convert::<B::FloatElem>();
+        let data = TensorData::new(frequencies, [1, half]);
         let frequencies: Tensor<B, 2> = Tensor::from_data(data, call.device);
         let batch = call.shape.first().copied().unwrap_or(1);
         let t: Tensor<B, 2> = call.operand().reshape([batch, 1]);

@@ -6,8 +6,12 @@
 //! positions, over channels and over both are non-zero. Means matter because gradients of shift-invariant operators
 //! (softmax, normalisation) sum to zero, and a bias or a uniform input only ever sees that sum.
 //!
-//! All facts are monotone: once a quantity is non-zero it stays so for almost all parameters, since training moves
-//! parameters generically. Distinct paths are assumed not to cancel.
+//! A weight is a tensor too: its inputs take the place of positions, its outputs that of channels. A weight that
+//! starts at zero moves along its gradients and nothing else: fed by an input that is the same in all channels it has
+//! equal columns for ever.
+//!
+//! All facts are monotone: once a quantity is non-zero it stays so for almost all parameters, inputs and targets.
+//! Distinct paths are assumed not to cancel.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -120,13 +124,39 @@ impl Facts {
             .closed()
     }
 
-    /// A single channel of the tensor.
-    pub fn one_channel(self) -> Facts {
-        Facts::NONZERO
-            .with(Facts::POSITIONS, self.has(Facts::POSITIONS))
-            .with(Facts::MEAN_POSITIONS, self.has(Facts::MEAN_POSITIONS))
-            .when(self.nonzero())
-            .closed()
+    /// Positions and channels exchanged.
+    pub fn transposed(self) -> Facts {
+        Facts::ZERO
+            .with(Facts::NONZERO, self.nonzero())
+            .with(Facts::POSITIONS, self.has(Facts::CHANNELS))
+            .with(Facts::CHANNELS, self.has(Facts::POSITIONS))
+            .with(Facts::MEAN_POSITIONS, self.has(Facts::MEAN_CHANNELS))
+            .with(Facts::MEAN_CHANNELS, self.has(Facts::MEAN_POSITIONS))
+            .with(Facts::MEAN_ALL, self.has(Facts::MEAN_ALL))
+    }
+
+    /// A tensor along its positions.
+    pub fn over_positions(self) -> Line {
+        self.line(Facts::NONZERO, Facts::POSITIONS, Facts::MEAN_POSITIONS)
+    }
+
+    /// The mean over channels of a tensor, along its positions.
+    pub fn channel_mean_over_positions(self) -> Line {
+        self.line(Facts::MEAN_CHANNELS, Facts::POSITIONS, Facts::MEAN_ALL)
+    }
+
+    /// A tensor along its channels.
+    pub fn over_channels(self) -> Line {
+        self.line(Facts::NONZERO, Facts::CHANNELS, Facts::MEAN_CHANNELS)
+    }
+
+    /// The mean over positions of a tensor, along its channels.
+    pub fn position_mean_over_channels(self) -> Line {
+        self.line(Facts::MEAN_POSITIONS, Facts::CHANNELS, Facts::MEAN_ALL)
+    }
+
+    fn line(self, nonzero: Facts, varies: Facts, mean: Facts) -> Line {
+        Line { nonzero: self.has(nonzero), varies: self.has(varies), mean: self.has(mean) }
     }
 
     /// The sum over positions.
@@ -145,6 +175,29 @@ impl Facts {
             .with(Facts::MEAN_POSITIONS, self.has(Facts::MEAN_ALL))
             .when(self.has(Facts::MEAN_CHANNELS))
             .closed()
+    }
+}
+
+/// What is known of a tensor along one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub nonzero: bool,
+    pub varies: bool,
+    pub mean: bool,
+}
+
+impl Line {
+    /// Whether the sum over the axis of the product of two tensors is non-zero: a factor that is uniform along it
+    /// passes on the mean of the other one, two that vary correlate.
+    pub fn contracts(self, other: Line) -> bool {
+        let survives = if !self.varies {
+            other.mean
+        } else if !other.varies {
+            self.mean
+        } else {
+            true
+        };
+        self.nonzero && other.nonzero && survives
     }
 }
 

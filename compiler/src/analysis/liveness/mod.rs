@@ -9,30 +9,31 @@
 //!
 //! Let `t(f)` be the first step at which a fact `f` ([`Facts`]) about a value, a gradient or a parameter holds for
 //! almost all inputs, targets and non-zero parameters. Facts of a result are monotone functions of facts of operands
-//! and parameters, written down in each operator's file, and so are facts of gradients. A parameter that starts at
-//! zero has no facts until the step after its gradient has one, and all of them from then on: an update along a
-//! gradient that is not identically zero is generic. Hence `t` is the least solution of a system of equations over
+//! and parameters, written down in each operator's file, and so are facts of gradients. A parameter has the facts of
+//! its start, and from the step after a gradient has a fact it has that fact too: it moves along its gradients and
+//! nothing else. Hence `t` is the least solution of a system of equations over
 //! (min, max, +1), and the level-by-level propagation below computes it: at level `k` it derives every fact that
 //! holds at step `k`, then wakes the parameters whose gradient has become non-zero. Each fact becomes true once, so
 //! the work is linear in the graph.
+//!
+//! Facts are kept twice where sequences are cut and joined: for each part of the tokens, which sees that a part is
+//! zero, and for the whole, which sees that a sum over all tokens is. Both are sound; a gradient is zero where either
+//! says so.
 //!
 //! Three assumptions stand behind "almost all": distinct paths do not cancel (`x - x` is taken to be non-zero), ε in a
 //! normalisation keeps scale directions alive, and every output takes part in the loss with a generic target.
 
 pub mod facts;
 mod parts;
+mod view;
 
-use crate::init::Init;
-use crate::ir::{Graph, Node, NodeId, NodeKind, ParameterId};
-use crate::ops::concat::JoinAxis;
-use crate::ops::{Flow, Gradients, Op, ParameterCells};
-use crate::types::{Axis, Type};
-use facts::{Facts, Grid};
+use crate::ir::{Graph, NodeId, ParameterId};
+use crate::ops::ParameterCells;
+use crate::types::Axis;
+use facts::Grid;
 use parts::Parts;
 use serde::Serialize;
-use smallvec::SmallVec;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use view::View;
 
 /// When a parameter first moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,125 +102,33 @@ impl Liveness {
     }
 }
 
+/// The propagation, in all its views.
 struct Engine<'g> {
     graph: &'g Graph,
-    channels: Parts,
-    tokens: Parts,
-    forward: Vec<Grid>,
-    backward: Vec<Grid>,
-    /// Facts of the parameters at the current step.
-    parameters: Vec<Grid>,
-    /// Facts of their gradients so far.
-    gradients: Vec<Grid>,
+    /// With the tokens in parts.
+    fine: View<'g>,
+    /// With the tokens undivided; none where that is the same.
+    whole: Option<View<'g>>,
     wake: Vec<Option<u32>>,
-    /// Nodes to look at again, nearest to the inputs first, and nearest to the outputs first.
-    up: BinaryHeap<Reverse<NodeId>>,
-    down: BinaryHeap<NodeId>,
-    queued_up: Vec<bool>,
-    queued_down: Vec<bool>,
 }
 
 impl<'g> Engine<'g> {
     fn new(graph: &'g Graph) -> Self {
-        let channels = Parts::of(graph, Axis::Channel);
         let tokens = Parts::of(graph, Axis::Token);
-        let count = graph.node_count();
-        let empty = |id: NodeId| Grid::new(tokens.count(id), channels.count(id));
-        let forward: Vec<Grid> = graph.node_ids().map(empty).collect();
-        let backward = forward.clone();
-        let mut engine = Self {
-            graph,
-            forward,
-            backward,
-            parameters: vec![],
-            gradients: vec![],
-            wake: vec![None; graph.parameters.len()],
-            up: BinaryHeap::with_capacity(count),
-            down: BinaryHeap::with_capacity(count),
-            queued_up: vec![false; count],
-            queued_down: vec![false; count],
-            channels,
-            tokens,
-        };
-        for parameter in &graph.parameters {
-            let (rows, columns) = engine.parameter_parts(parameter.node, parameter.cells);
-            let start = match &parameter.init {
-                init if init.is_zero() => Facts::ZERO,
-                init if is_uniform(init) => Facts::UNIFORM,
-                _ => Facts::GENERIC,
-            };
-            let mut grid = Grid::filled(rows, columns, start);
-            if parameter.cells != ParameterCells::OutputByInput {
-                grid = engine.masked_parameter(parameter.node, parameter.cells, &grid);
-            }
-            engine.parameters.push(grid);
-            engine.gradients.push(Grid::new(rows, columns));
-        }
-        engine
-    }
-
-    fn parameter_parts(&self, node: NodeId, cells: ParameterCells) -> (usize, usize) {
-        let outputs = self.channels.count(node);
-        match cells {
-            ParameterCells::OutputByInput => {
-                (outputs, self.graph.operand(node, 0).map_or(1, |operand| self.channels.count(operand)))
-            }
-            ParameterCells::Output => (1, outputs),
-            ParameterCells::Value => (self.tokens.count(node), outputs),
-        }
-    }
-
-    /// Removes what the shape of a tensor rules out: variation along an axis of one.
-    fn masked(&self, id: NodeId, ty: &Type, grid: &Grid) -> Grid {
-        let open = |facts: Facts, row: usize, column: usize| {
-            let no_positions = ty.positions().all(|dim| *dim == crate::dim::Dim::Known(1))
-                || ty.dim(Axis::Token).is_some_and(|size| self.tokens.is_single(id, row, size));
-            let no_channels = ty.dim(Axis::Channel).is_none_or(|size| self.channels.is_single(id, column, size));
-            let mut facts = facts;
-            if no_positions {
-                facts = facts.without(Facts::POSITIONS);
-            }
-            if no_channels {
-                facts = facts.without(Facts::CHANNELS);
-            }
-            facts.closed()
-        };
-        grid.map(|row, column, facts| open(facts, row, column))
-    }
-
-    /// The same for a parameter that stands for a vector of channels, or for a value.
-    fn masked_parameter(&self, node: NodeId, cells: ParameterCells, grid: &Grid) -> Grid {
-        let ty = &self.graph.node(node).ty;
-        let grid = match cells {
-            ParameterCells::Value => grid.clone(),
-            ParameterCells::Output | ParameterCells::OutputByInput => {
-                grid.map(|_, _, facts| facts.without(Facts::POSITIONS))
-            }
-        };
-        self.masked(node, ty, &grid)
+        let whole = tokens.divides().then(|| View::new(graph, Parts::undivided(graph)));
+        Self { graph, fine: View::new(graph, tokens), whole, wake: vec![None; graph.parameters.len()] }
     }
 
     fn run(mut self) -> Liveness {
         let mut step = 1;
-        for id in self.graph.node_ids() {
-            self.look_up(id);
-        }
-        for output in &self.graph.outputs {
-            let ty = &self.graph.node(output.node).ty;
-            let seed = self.forward.get(output.node.index()).map(|grid| grid.map(|_, _, _| Facts::GENERIC));
-            if let Some(seed) = seed {
-                let seed = self.masked(output.node, ty, &seed);
-                if let Some(gradient) = self.backward.get_mut(output.node.index()) {
-                    gradient.absorb(&seed);
-                }
-            }
-            self.look_down(output.node);
-        }
         let mut silent = vec![];
         loop {
-            self.propagate();
+            self.fine.propagate();
+            if let Some(whole) = &mut self.whole {
+                whole.propagate();
+            }
             if step == 1 {
-                silent = self.forward.iter().map(|grid| !grid.any_nonzero()).collect();
+                silent = self.fine.forward.iter().map(|grid| !grid.any_nonzero()).collect();
             }
             if !self.awaken(step) {
                 break;
@@ -228,92 +137,8 @@ impl<'g> Engine<'g> {
         }
         let ends = self.ends();
         let wake = self.graph.parameter_ids().map(|id| self.verdict(id, &ends)).collect();
-        Liveness { wake, silent, forward: self.forward, backward: self.backward, parameters: self.parameters }
-    }
-
-    fn look_up(&mut self, id: NodeId) {
-        if let Some(queued @ false) = self.queued_up.get_mut(id.index()) {
-            *queued = true;
-            self.up.push(Reverse(id));
-        }
-    }
-
-    fn look_down(&mut self, id: NodeId) {
-        if let Some(queued @ false) = self.queued_down.get_mut(id.index()) {
-            *queued = true;
-            self.down.push(id);
-        }
-    }
-
-    /// Derives every fact that follows from those that hold.
-    fn propagate(&mut self) {
-        while let Some(Reverse(id)) = self.up.pop() {
-            if let Some(queued) = self.queued_up.get_mut(id.index()) {
-                *queued = false;
-            }
-            let node = self.graph.node(id);
-            let grid = match &node.kind {
-                NodeKind::Input(_) => self.forward.get(id.index()).map(|grid| grid.map(|_, _, _| Facts::GENERIC)),
-                NodeKind::Op(op) => Some(op.as_operator().flow(&self.flow(id, node))),
-            };
-            let Some(grid) = grid.map(|grid| self.masked(id, &node.ty, &grid)) else { continue };
-            if self.forward.get_mut(id.index()).is_some_and(|own| own.absorb(&grid)) {
-                let users: SmallVec<[NodeId; 4]> = self.graph.users(id).map(|(user, _)| user).collect();
-                for user in users {
-                    self.look_up(user);
-                    self.look_down(user);
-                }
-            }
-            self.look_down(id);
-        }
-        while let Some(id) = self.down.pop() {
-            if let Some(queued) = self.queued_down.get_mut(id.index()) {
-                *queued = false;
-            }
-            self.send_back(id);
-        }
-    }
-
-    fn flow<'a>(&'a self, id: NodeId, node: &'a Node) -> Flow<'a> {
-        let operands = self.graph.operands(id);
-        let mut cut_offset = 0;
-        if let (Some(Op::Slice(slice)), Some(operand)) = (node.op(), operands.first()) {
-            let parts = match slice.along {
-                JoinAxis::Channels => &self.channels,
-                JoinAxis::Tokens => &self.tokens,
-            };
-            cut_offset = parts.before(*operand, slice.start.0);
-        }
-        Flow {
-            operands: operands
-                .iter()
-                .filter_map(|operand| Some((&self.graph.node(*operand).ty, self.forward.get(operand.index())?)))
-                .collect(),
-            parameters: node.parameters.iter().filter_map(|id| self.parameters.get(id.index())).collect(),
-            result: &node.ty,
-            rows: self.tokens.count(id),
-            columns: self.channels.count(id),
-            cut_offset,
-        }
-    }
-
-    /// Passes the gradient of a node on to its operands and parameters.
-    fn send_back(&mut self, id: NodeId) {
-        let node = self.graph.node(id);
-        let Some(op) = node.op() else { return };
-        let Some(gradient) = self.backward.get(id.index()).filter(|gradient| gradient.any_nonzero()) else { return };
-        let Gradients { operands, parameters } = op.as_operator().flow_back(&self.flow(id, node), gradient);
-        for (operand, sent) in self.graph.operands(id).into_iter().zip(operands) {
-            let sent = self.masked(operand, &self.graph.node(operand).ty, &sent);
-            if self.backward.get_mut(operand.index()).is_some_and(|own| own.absorb(&sent)) {
-                self.look_down(operand);
-            }
-        }
-        for (parameter, sent) in node.parameters.iter().zip(parameters) {
-            if let Some(own) = self.gradients.get_mut(parameter.index()) {
-                own.absorb(&sent);
-            }
-        }
+        let View { forward, backward, parameters, .. } = self.fine;
+        Liveness { wake, silent, forward, backward, parameters }
     }
 
     /// Wakes the parameters whose gradient has become non-zero; whether any did.
@@ -324,20 +149,31 @@ impl<'g> Engine<'g> {
             if !parameter.trainable {
                 continue;
             }
-            let Some(gradient) = self.gradients.get(id.index()).filter(|gradient| gradient.any_nonzero()) else {
+            let Some(gradient) = self.fine.gradients.get(id.index()).filter(|gradient| gradient.any_nonzero()) else {
                 continue;
             };
+            let whole = self.whole.as_ref().and_then(|view| view.gradients.get(id.index()));
+            // The whole has a single row of tokens, which stands for every part.
+            let agrees = |row, column| whole.is_none_or(|whole| whole.at(row, column).nonzero());
+            let moved = gradient.map(|row, column, facts| facts.when(agrees(row, column)));
+            let merged = whole.map(|whole| {
+                whole.map(|row, column, facts| {
+                    let moves = match parameter.cells {
+                        ParameterCells::Value => moved.column(column).nonzero(),
+                        ParameterCells::Output | ParameterCells::OutputByInput => moved.at(row, column).nonzero(),
+                    };
+                    facts.when(moves)
+                })
+            });
+            if !moved.any_nonzero() {
+                continue;
+            }
             if let Some(wake) = self.wake.get_mut(id.index()) {
                 wake.get_or_insert(step);
             }
-            let mut moved = gradient.map(|_, _, facts| Facts::GENERIC.when(facts.nonzero()));
-            if parameter.cells != ParameterCells::OutputByInput {
-                moved = self.masked_parameter(parameter.node, parameter.cells, &moved);
-            }
-            if self.parameters.get_mut(id.index()).is_some_and(|own| own.absorb(&moved)) {
-                woken = true;
-                self.look_up(parameter.node);
-                self.look_down(parameter.node);
+            woken |= self.fine.move_parameter(id, &moved);
+            if let (Some(whole), Some(merged)) = (&mut self.whole, merged) {
+                woken |= whole.move_parameter(id, &merged);
             }
         }
         woken
@@ -363,7 +199,7 @@ impl<'g> Engine<'g> {
     }
 
     fn is_zero(&self, node: NodeId) -> bool {
-        self.forward.get(node.index()).is_none_or(|grid| !grid.any_nonzero())
+        self.fine.forward.get(node.index()).is_none_or(|grid| !grid.any_nonzero())
     }
 
     /// What stands behind every node, found from the outputs back.
@@ -379,7 +215,7 @@ impl<'g> Engine<'g> {
             for (user, _) in self.graph.users(id) {
                 let behind = ends.get(user.index()).copied().unwrap_or_default();
                 end.reaches_output |= behind.reaches_output;
-                let arrives = self.backward.get(user.index()).is_some_and(Grid::any_nonzero);
+                let arrives = self.fine.backward.get(user.index()).is_some_and(Grid::any_nonzero);
                 end.meets_zero |= if arrives { self.multiplies_by_zero(user, id) } else { behind.meets_zero };
             }
             if let Some(slot) = ends.get_mut(id.index()) {
@@ -398,7 +234,7 @@ impl<'g> Engine<'g> {
                 .node(node)
                 .parameters
                 .iter()
-                .any(|parameter| self.parameters.get(parameter.index()).is_none_or(|grid| !grid.any_nonzero()))
+                .any(|parameter| self.fine.parameters.get(parameter.index()).is_none_or(|grid| !grid.any_nonzero()))
     }
 }
 
@@ -408,9 +244,4 @@ struct End {
     reaches_output: bool,
     /// The gradient that comes back stops at a factor of zero.
     meets_zero: bool,
-}
-
-/// Whether all elements start equal and not at zero.
-fn is_uniform(init: &Init) -> bool {
-    init.is_constant() && !init.is_zero()
 }

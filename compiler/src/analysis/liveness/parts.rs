@@ -28,6 +28,16 @@ impl Parts {
         builder.finish(graph, axis)
     }
 
+    /// Every tensor in one part.
+    pub fn undivided(graph: &Graph) -> Self {
+        Parts { class: vec![0; graph.node_count()], cuts: vec![] }
+    }
+
+    /// Whether any tensor has more than one part.
+    pub fn divides(&self) -> bool {
+        self.cuts.iter().any(|cuts| !cuts.is_empty())
+    }
+
     fn cuts(&self, node: NodeId) -> &[u64] {
         let class = self.class.get(node.index()).map_or(0, |class| *class as usize);
         self.cuts.get(class).map_or(&[], Vec::as_slice)

@@ -1,0 +1,420 @@
+//! The predicted first step at which a parameter moves is the measured one: on the published architectures, and on
+//! random networks with zeros in random places.
+
+use archc_compiler::analysis::liveness::{Liveness, Wake};
+use archc_compiler::ir::Graph;
+use archc_compiler::types::Kind;
+use archc_compiler::{Options, compile};
+use archc_runtime::execute::{Mode, execute};
+use archc_runtime::plan::{Bindings, Plan};
+use archc_runtime::{GraphModule, HostTensor, Value, init};
+use burn::backend::flex::FlexDevice;
+use burn::backend::{Autodiff, Flex};
+use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
+use burn::tensor::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, Distribution, Shape, Tensor, set_default_dtypes};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::{Arc, Once};
+
+type Tape = Autodiff<Flex>;
+
+/// Steps that are measured; the deepest chain of zeros in these tests wakes up earlier.
+const STEPS: u32 = 7;
+const NETWORKS: u64 = 300;
+const RATE: f32 = 0.03;
+const GAIN: f32 = 2.5;
+/// How far inputs, targets and parameters are nudged, relative to their size, to tell small from zero: sums that cancel are not exactly
+/// zero in floating point, but what is left of them is unrelated for the nudged inputs.
+const NUDGE: f64 = 1e-11;
+/// A gradient that changes by more than this under a nudge is rounding.
+const UNSTABLE: f32 = 1e-4;
+
+type Gradients = Vec<(String, Vec<f32>)>;
+
+fn graph(source: &str, settings: &[(&str, &str)]) -> Arc<Graph> {
+    let sources = Specs { source };
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| {
+            let value = archc_grammar::parse_expression(value, archc_compiler::FileId(0)).expect("an expression");
+            (Arc::from(*name), value)
+        })
+        .collect();
+    let compiled = compile("main.arch", None, &settings, &sources, &Options::default()).expect("it exists");
+    let errors: Vec<String> = compiled.diagnostics.iter().map(|problem| problem.message.clone()).collect();
+    Arc::new(compiled.graph.ok_or_else(|| format!("{source}\n{}", errors.join("\n"))).expect("the network compiles"))
+}
+
+/// A spec in memory.
+struct Specs<'s> {
+    source: &'s str,
+}
+
+impl archc_compiler::source::Sources for Specs<'_> {
+    fn read(&self, _: &str) -> Result<String, archc_compiler::source::SourceError> {
+        Ok(self.source.to_owned())
+    }
+}
+
+/// The CPU with f64 as its dtype, so that what is small and what is zero can be told apart.
+fn double_precision() -> FlexDevice {
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        set_default_dtypes::<Flex>(&FlexDevice, DType::F64, DType::I64).expect("no tensor exists yet");
+    });
+    FlexDevice
+}
+
+/// A network with the data it is trained on.
+struct Training {
+    plan: Plan,
+    device: FlexDevice,
+    bindings: Bindings,
+    inputs: Vec<HostTensor>,
+    seed: u64,
+}
+
+impl Training {
+    fn new(graph: &Arc<Graph>, seed: u64) -> Self {
+        let plan = Plan::new(graph.clone());
+        let bindings = Bindings { batch: 4, sizes: graph.typical.clone() };
+        let draw = |input: &archc_compiler::ir::Input| {
+            let ty = &graph.node(input.node).ty;
+            init::input(ty.kind, init::classes(ty), plan.shape_of(ty, &bindings), seed, &input.name)
+        };
+        let inputs = graph.inputs.iter().map(draw).collect();
+        Self { plan, device: double_precision(), bindings, inputs, seed }
+    }
+
+    /// Gradients of the squared distance to a random target, which is another one at every step.
+    fn gradients(&self, module: &GraphModule<Flex>, step: u32, nudge: f64) -> Gradients {
+        let mut scale = Nudge { rng: init::stream(self.seed, "nudge"), size: nudge };
+        let tape = GraphModule::<Tape>::from_inner(module.clone().map(&mut scale));
+        let values = self.inputs.iter().map(|input| nudged(Value::from_host(input, &self.device), nudge)).collect();
+        let output = execute(&self.plan, &tape, values, &self.bindings, Mode::Evaluation, &self.device, |_, _| {});
+        let output = output.into_iter().next().expect("an output");
+        let count = output.shape().iter().product();
+        let output: Tensor<Tape, 1> = output.reshape([count]);
+        let target = init::input(Kind::Scalar, None, vec![count], self.seed, &format!("target.{step}"));
+        let error = output - nudged(Value::from_host(&target, &self.device), nudge).reshape([count]);
+        let gradients = tape.gradients(&(error.clone() * error).mean().backward());
+        gradients.into_iter().map(|(name, _, data)| (name, data)).collect()
+    }
+}
+
+/// Scales every parameter by a number close to one, which keeps what is zero and what is uniform as it is.
+struct Nudge {
+    rng: ChaCha8Rng,
+    size: f64,
+}
+
+impl ModuleMapper<Flex> for Nudge {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<Flex, D>>) -> Param<Tensor<Flex, D>> {
+        let factor = 1.0 + self.size * self.rng.random_range(-1.0..1.0);
+        parameter.map(|tensor| tensor * factor)
+    }
+}
+
+fn nudged(value: Value<Tape>, nudge: f64) -> Value<Tape> {
+    let shape = value.shape();
+    if matches!(value, Value::Int(_)) || nudge == 0.0 {
+        return value;
+    }
+    let flat: Tensor<Tape, 1> = value.reshape([shape.iter().product()]);
+    let factor = Tensor::random_like(&flat, Distribution::Uniform(1.0 - nudge.abs(), 1.0 + nudge.abs()));
+    Value::Float(Tape::float_reshape((flat * factor).into_primitive().tensor(), Shape::from(shape)))
+}
+
+fn largest(data: &[f32]) -> f32 {
+    data.iter().fold(0.0, |most, value| most.max(value.abs()))
+}
+
+/// The first step at which each parameter has a gradient.
+fn measure(graph: &Arc<Graph>, seed: u64) -> BTreeMap<String, u32> {
+    let training = Training::new(graph, seed);
+    // Larger weights than the framework's keep effects of high order clear of rounding.
+    let mut starts: BTreeMap<&str, Vec<f32>> =
+        graph.parameters.iter().map(|parameter| (&*parameter.path, init::parameter(graph, parameter, seed))).collect();
+    let mut module = GraphModule::load(graph, &training.device, |slot| {
+        let mut start = starts.remove(&*slot.path).unwrap_or_default();
+        if slot.path.ends_with("weight") {
+            start.iter_mut().for_each(|value| *value *= GAIN);
+        }
+        Ok::<_, Infallible>(start)
+    })
+    .expect("drawing weights");
+    let mut first: BTreeMap<String, u32> = BTreeMap::new();
+    for step in 1..=STEPS {
+        let gradients = training.gradients(&module, step, 0.0);
+        let again: [BTreeMap<String, Vec<f32>>; 2] =
+            [NUDGE, -NUDGE].map(|nudge| training.gradients(&module, step, nudge).into_iter().collect());
+        let mut moves: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+        for (name, gradient) in gradients {
+            let size = largest(&gradient);
+            assert!(size.is_finite(), "training diverged at step {step}");
+            let is_stable = again.iter().all(|again| {
+                let change: Vec<f32> = gradient.iter().zip(&again[&name]).map(|(one, other)| one - other).collect();
+                largest(&change) < UNSTABLE * size
+            });
+            if size > 0.0 && is_stable {
+                first.entry(name.clone()).or_insert(step);
+                moves.insert(name, gradient.into_iter().map(|value| value / size).collect());
+            }
+        }
+        // Every parameter that has a gradient moves by about the same amount, so that no step is lost in rounding;
+        // one that has none but for rounding does not move. The amounts are drawn, so that no step undoes another
+        // and no two parameters move in lockstep.
+        let mut rates = init::stream(seed, &format!("rate.{step}"));
+        let mut values: BTreeMap<String, Vec<f32>> =
+            module.published().map(|(slot, data)| (slot.path.clone(), data)).collect();
+        module = GraphModule::load(graph, &training.device, |slot| {
+            let mut data = values.remove(&slot.path).unwrap_or_default();
+            let rate = RATE * rates.random_range(0.5..2.0);
+            if let Some(direction) = moves.get(&slot.path) {
+                data.iter_mut().zip(direction).for_each(|(value, direction)| *value -= rate * direction);
+            }
+            Ok::<_, Infallible>(data)
+        })
+        .expect("loading from memory");
+    }
+    first
+}
+
+/// Parameters whose predicted and measured first steps differ.
+fn differences(graph: &Arc<Graph>, seed: u64) -> Vec<String> {
+    let liveness = Liveness::of(graph);
+    let measured = measure(graph, seed);
+    let mut differences = vec![];
+    for id in graph.parameter_ids() {
+        let path = &graph.parameter(id).path;
+        let found = measured.get(&**path).copied();
+        let agrees = match liveness.wake(id) {
+            Wake::Step(step) => found == Some(step) || step > STEPS && found.is_none(),
+            Wake::Never(_) | Wake::Frozen => found.is_none(),
+        };
+        if !agrees {
+            differences.push(format!("{path}: predicted {:?}, measured {found:?}", liveness.wake(id)));
+        }
+    }
+    differences
+}
+
+#[test]
+fn published_architectures_wake_up_as_predicted() {
+    let dit = graph(
+        include_str!("../../specs/dit.arch"),
+        &[("size", "8"), ("dim", "32"), ("depth", "2"), ("heads", "2"), ("classes", "5")],
+    );
+    assert_eq!(differences(&dit, 1), Vec::<String>::new());
+    let ddpm = graph(
+        include_str!("../../specs/ddpm.arch"),
+        &[
+            ("widths", "[16, 16]"),
+            ("attention", "[false, true]"),
+            ("groups", "4"),
+            ("layers", "1"),
+            ("H", "8"),
+            ("W", "8"),
+        ],
+    );
+    assert_eq!(differences(&ddpm, 1), Vec::<String>::new());
+}
+
+#[test]
+fn random_networks_wake_up_as_predicted() {
+    let mut failures = vec![];
+    let only = std::env::var("DBG").ok().and_then(|s| s.parse::<u64>().ok());
+    for seed in only.unwrap_or(0)..only.map_or(NETWORKS, |s| s + 1) {
+        let source = Random::new(seed).network();
+        let graph = graph(&source, &[]);
+        let found = differences(&graph, seed);
+        if !found.is_empty() {
+            failures.push(format!("seed {seed}\n{source}{}\n", found.join("\n")));
+        }
+    }
+    let shown: Vec<&String> = failures.iter().take(3).collect();
+    assert!(failures.is_empty(), "{} of {NETWORKS} networks differ; the first:\n{shown:#?}", failures.len());
+}
+
+/// Writes networks over six tokens of sixteen channels and a condition.
+struct Random {
+    rng: ChaCha8Rng,
+    text: String,
+    /// Names of token values and of vectors that are bound.
+    tokens: Vec<String>,
+    vectors: Vec<String>,
+    count: usize,
+}
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        let mut random = Self {
+            rng: init::stream(seed, "network"),
+            text: String::new(),
+            tokens: vec!["x".to_owned()],
+            vectors: vec!["c".to_owned()],
+            count: 0,
+        };
+        random.text.push_str("model Net(x: tokens[6, 16], c: vector[16]) -> tokens[6, 8] {\n");
+        random
+    }
+
+    fn network(mut self) -> String {
+        for _ in 0..self.rng.random_range(2..7) {
+            match self.rng.random_range(0..12) {
+                0 | 1 => self.vector(),
+                2..=5 => self.simple(),
+                6 => self.gated(),
+                7 => self.modulated(),
+                8 => self.attention(),
+                9 => self.joined(),
+                10 => self.residual(),
+                _ => self.learned(),
+            }
+        }
+        let (h, head) = (self.token(), self.linear(8));
+        let _ = writeln!(self.text, "    {h} -> {head}\n}}");
+        self.text
+    }
+
+    fn pick<'a>(&mut self, options: &[&'a str]) -> &'a str {
+        options.choose(&mut self.rng).copied().unwrap_or("")
+    }
+
+    /// Mostly the newest value, so that networks are deep.
+    fn token(&mut self) -> String {
+        let newest = self.rng.random_bool(0.7).then(|| self.tokens.last().cloned()).flatten();
+        newest.or_else(|| self.tokens.choose(&mut self.rng).cloned()).unwrap_or_default()
+    }
+
+    fn a_vector(&mut self) -> String {
+        self.vectors.choose(&mut self.rng).cloned().unwrap_or_default()
+    }
+
+    fn linear(&mut self, features: usize) -> String {
+        let bias = self.pick(&["", "", ", bias: false"]);
+        let init = self.pick(&["", "", ", init: zero", ", bias_init: zero"]);
+        let init = if bias.is_empty() { init } else { self.pick(&["", ", init: zero"]) };
+        format!("linear({features}{bias}{init})")
+    }
+
+    fn act(&mut self) -> &'static str {
+        // No relu: where its input is zero up to rounding, its slope is 0 or 1 by chance.
+        self.pick(&["silu()", "gelu()", "tanh()", "sigmoid()", "softmax()"])
+    }
+
+    fn norm(&mut self) -> &'static str {
+        self.pick(&[
+            "layer_norm()",
+            "layer_norm(affine: false)",
+            "layer_norm(init: zero)",
+            "group_norm(4)",
+            "group_norm(16)",
+            "group_norm(1, affine: false)",
+        ])
+    }
+
+    fn bind_token(&mut self, expression: &str) {
+        self.count += 1;
+        let name = format!("h{}", self.count);
+        let _ = writeln!(self.text, "    let {name} = {expression}");
+        self.tokens.push(name);
+    }
+
+    fn bind_vector(&mut self, expression: &str) {
+        self.count += 1;
+        let name = format!("v{}", self.count);
+        let _ = writeln!(self.text, "    let {name} = {expression}");
+        self.vectors.push(name);
+    }
+
+    fn vector(&mut self) {
+        let (v, linear) = (self.a_vector(), self.linear(16));
+        let act = self.pick(&["", " -> silu()", " -> sigmoid()", " -> relu()", " -> layer_norm()"]);
+        self.bind_vector(&format!("{v} -> {linear}{act}"));
+    }
+
+    fn simple(&mut self) {
+        let h = self.token();
+        let stage = match self.rng.random_range(0..3) {
+            0 => self.linear(16),
+            1 => self.act().to_owned(),
+            _ => self.norm().to_owned(),
+        };
+        self.bind_token(&format!("{h} -> {stage}"));
+    }
+
+    fn gated(&mut self) {
+        let (h, v) = (self.token(), self.a_vector());
+        let factor = self.pick(&["", "1 + "]);
+        self.bind_token(&format!("{h} * ({factor}{v})"));
+    }
+
+    fn modulated(&mut self) {
+        let (h, v, norm, linear) = (self.token(), self.a_vector(), self.norm(), self.linear(48));
+        self.count += 1;
+        let n = self.count;
+        let _ = writeln!(self.text, "    let [a{n}, b{n}, g{n}] = {v} -> {linear} -> chunk(3)");
+        let inner = self.linear(16);
+        self.bind_token(&format!("{h} -> residual(gate: g{n}) {{ {norm} -> modulate(a{n}, b{n}) -> {inner} }}"));
+    }
+
+    fn residual(&mut self) {
+        let (h, norm, first, act, second) = (self.token(), self.norm(), self.linear(16), self.act(), self.linear(16));
+        let scale = self.pick(&["", "(scale: learned(0.0))", "(scale: learned(0.1, per: channel))", "(scale: 0.5)"]);
+        self.bind_token(&format!("{h} -> residual{scale} {{ {norm} -> {first} -> {act} -> {second} }}"));
+    }
+
+    fn attention(&mut self) {
+        let (q, k, v) = (self.token(), self.token(), self.token());
+        let (lq, lk, lv) = (self.linear(16), self.linear(16), self.linear(16));
+        self.bind_token(&format!("attention({q} -> {lq}, {k} -> {lk}, {v} -> {lv}, heads: 2)"));
+    }
+
+    fn joined(&mut self) {
+        let (a, b) = (self.token(), self.token());
+        match self.rng.random_range(0..3) {
+            0 => {
+                let linear = self.linear(16);
+                self.bind_token(&format!("concat({a}, {b}) -> {linear}"));
+            }
+            1 => self.bind_token(&format!("{a} + {b}")),
+            // Extra tokens, attention over all, and the extra ones dropped again.
+            _ => {
+                let start = self.pick(&["zero", "normal(1.0)"]);
+                let (lq, lk, lv) = (self.linear(16), self.linear(16), self.linear(16));
+                self.count += 1;
+                let n = self.count;
+                let _ = writeln!(self.text, "    let e{n} = parameter(tokens[2, 16], init: {start})");
+                let _ = writeln!(self.text, "    let j{n} = concat(e{n}, {a}, along: tokens)");
+                self.bind_token(&format!(
+                    "attention(j{n} -> {lq}, j{n} -> {lk}, j{n} -> {lv}, heads: 2) -> slice(2, 6, along: tokens)"
+                ));
+            }
+        }
+    }
+
+    fn learned(&mut self) {
+        let h = self.token();
+        match self.rng.random_range(0..3) {
+            0 => {
+                let start = self.pick(&["0.0", "0.1", "1.0"]);
+                let per = self.pick(&["", ", per: channel"]);
+                self.bind_token(&format!("{h} -> learned({start}{per})"));
+            }
+            1 => {
+                let start = self.pick(&["zero", "normal(1.0)"]);
+                self.bind_token(&format!("{h} + parameter(tokens[6, 16], init: {start})"));
+            }
+            _ => {
+                let start = self.pick(&["zero", "normal(1.0)", "one"]);
+                self.bind_token(&format!("{h} + parameter(vector[16], init: {start})"));
+            }
+        }
+    }
+}
