@@ -72,9 +72,9 @@ impl Tensors<'_> {
         Some((view.shape().to_vec(), format!("{:?}", view.dtype())))
     }
 
-    /// Whether its elements can be read as numbers.
-    pub fn is_readable(&self, name: &str) -> bool {
-        self.view.tensor(name).is_ok_and(|view| is_float(view.dtype()) || is_int(view.dtype()))
+    /// Whether its elements are floats, of any width.
+    pub fn is_float(&self, name: &str) -> bool {
+        self.view.tensor(name).is_ok_and(|view| is_float(view.dtype()))
     }
 
     /// A tensor with its elements; floats of any width become f32, whole numbers i64.

@@ -40,8 +40,8 @@ fn mismatches(graph: &Graph, tensors: &Tensors<'_>) -> Vec<String> {
             Some((shape, _)) if shape != slot.shape => {
                 problems.push(format!("  shape: `{}` is {shape:?}, the model has {:?}", slot.path, slot.shape));
             }
-            Some((_, dtype)) if !tensors.is_readable(&slot.path) => {
-                problems.push(format!("  dtype: `{}` has elements of type {dtype}", slot.path));
+            Some((_, dtype)) if !tensors.is_float(&slot.path) => {
+                problems.push(format!("  dtype: `{}` is {dtype}, parameters are floats", slot.path));
             }
             Some(_) => {}
         }

@@ -149,7 +149,8 @@ fn draw_inputs(graph: &Graph, plan: &Plan, options: &Run) -> Result<Vec<HostTens
 /// Hyperparameters and cost of the model, for one sample.
 fn summary(graph: &Graph, sizes: &Sizes) -> String {
     let values: Vec<String> = graph.hyperparameters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-    let mut text = format!("{}: {}\n\n", graph.name(), values.join(", "));
+    let colon = if values.is_empty() { "" } else { ": " };
+    let mut text = format!("{}{colon}{}\n\n", graph.name(), values.join(", "));
     let Ok(costs) = Costs::of(graph, sizes) else { return text };
     let row = |name: &str, cost: archc_compiler::analysis::cost::Cost| {
         vec![
@@ -190,7 +191,8 @@ fn statistics(graph: &Graph, response: &Response) -> String {
 
 /// Four significant digits.
 fn figure(value: f64) -> String {
-    format!("{value:.3e}").parse().map_or_else(|_| value.to_string(), short)
+    let rounded = format!("{value:.3e}");
+    if value.abs() >= 1e6 { rounded } else { rounded.parse().map_or(rounded, short) }
 }
 
 /// A newcomer who sees zeros wonders what is broken; nothing is, if the spec says so.

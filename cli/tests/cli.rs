@@ -1,0 +1,406 @@
+//! The program as a user meets it: exit codes, reports, and files that are whole or not there.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const CLEAN: i32 = 0;
+const FINDINGS: i32 = 1;
+const FAILURE: i32 = 2;
+
+const NET: &str = "model Net(x: vector[4]) -> vector[2] {\n    x -> linear(2) @head\n}\n";
+/// An error of a rule: a softmax over a single channel is the constant 1.
+const ERROR: &str = "model Net(x: vector[4]) -> vector[4] {\n    x * (x -> linear(1) -> softmax())\n}\n";
+/// A warning: heads of four channels.
+const WARNING: &str = "model Net(x: tokens[6, 8]) -> tokens[6, 8] {
+    attention(x -> linear(8) @q, x -> linear(8) @k, x -> linear(8) @v, heads: 2)
+}
+";
+
+/// A folder of its own for a test, with files in it.
+struct Folder {
+    folder: tempfile::TempDir,
+}
+
+impl Folder {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let folder = Self { folder: tempfile::tempdir().expect("a folder") };
+        for (name, text) in files {
+            std::fs::write(folder.path(name), text).expect("a file");
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect("a text")
+    }
+
+    /// Names of the files in it.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).expect("a folder");
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<String> = entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    fn archc(&self, arguments: &[&str]) -> Run {
+        run(self.folder.path(), arguments)
+    }
+}
+
+/// How a run of the program ended.
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let run = Self {
+            code: output.status.code().expect("an exit code"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        };
+        assert!(!run.err.contains("panicked"), "{}", run.err);
+        run
+    }
+
+    #[track_caller]
+    fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\nstdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    fn fails_with(self, words: &[&str]) {
+        let run = self.expect(FAILURE);
+        for word in words {
+            assert!(run.err.contains(word), "no `{word}` in:\n{}", run.err);
+        }
+    }
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_archc"));
+    command.args(arguments).current_dir(folder).env("NO_COLOR", "1");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Run {
+    Run::of(command(folder, arguments).output().expect("the program starts"))
+}
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn check_is_silent_about_nothing_and_exits_by_what_it_finds() {
+    let folder = Folder::with(&[("net.arch", NET), ("error.arch", ERROR), ("warning.arch", WARNING)]);
+    folder.archc(&["check", "net.arch"]).expect(CLEAN);
+    let error = folder.archc(&["check", "error.arch"]).expect(FINDINGS);
+    assert!(error.out.contains("gate/softmax-singleton"), "{}", error.out);
+    assert!(error.out.contains("error.arch:2:"), "{}", error.out);
+    let warning = folder.archc(&["check", "warning.arch"]).expect(CLEAN);
+    assert!(warning.out.contains("attention/heads"), "{}", warning.out);
+    folder.archc(&["check", "warning.arch", "--deny", "warnings"]).expect(FINDINGS);
+    // The folder stands for all of them.
+    folder.archc(&["check", "."]).expect(FINDINGS);
+}
+
+#[test]
+fn check_reports_json_for_machines() {
+    let folder = Folder::with(&[("error.arch", ERROR)]);
+    let run = folder.archc(&["check", "error.arch", "--format", "json"]).expect(FINDINGS);
+    let report: Value = serde_json::from_str(&run.out).expect("JSON and nothing else");
+    let finding = &report["diagnostics"][0];
+    assert_eq!(finding["id"], "gate/softmax-singleton");
+    assert_eq!(finding["level"], "error");
+    assert_eq!(finding["labels"][0]["file"], "error.arch");
+    assert_eq!(finding["labels"][0]["line"], 2);
+    assert_eq!(report["errors"], 1);
+    assert!(finding["message"].as_str().is_some_and(|message| !message.is_empty()));
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let folder = Folder::with(&[("net.arch", NET)]);
+    std::fs::write(folder.path("latin.arch"), b"model \xe9\n").expect("a file");
+    folder.archc(&["check", "no.arch"]).fails_with(&["no.arch"]);
+    folder.archc(&["check", "latin.arch"]).fails_with(&["latin.arch", "UTF-8"]);
+    folder.archc(&["run", "net.arch#Nat"]).fails_with(&["Nat", "did you mean `Net`"]);
+    folder.archc(&["run", "net.arch", "--set", "depth"]).fails_with(&["name=value"]);
+    folder.archc(&["explain", "init/missing-zeros"]).fails_with(&["init/missing-zero"]);
+    folder.archc(&["frobnicate"]).fails_with(&["frobnicate"]);
+}
+
+#[test]
+fn unknown_hyperparameters_are_findings() {
+    let folder = Folder::with(&[("net.arch", NET)]);
+    let run = folder.archc(&["params", "net.arch", "--set", "dept=3"]).expect(FINDINGS);
+    assert!(run.err.contains("dept"), "{}", run.err);
+    assert_eq!(run.out, "");
+}
+
+#[test]
+fn fmt_rewrites_and_checks() {
+    let folder = Folder::with(&[
+        ("messy.arch", "model  Net( x:vector[4] )->vector[2]{\nx->linear( 2 )@head\n}"),
+        ("broken.arch", "model Net( x:vector[4] {\n"),
+    ]);
+    let messy = folder.text("messy.arch");
+    let check = folder.archc(&["fmt", "--check", "messy.arch"]).expect(FINDINGS);
+    assert!(check.out.contains("messy.arch"), "{}", check.out);
+    assert_eq!(folder.text("messy.arch"), messy, "`--check` changes nothing");
+    folder.archc(&["fmt", "messy.arch"]).expect(CLEAN);
+    assert_eq!(folder.text("messy.arch"), NET);
+    folder.archc(&["fmt", "--check", "messy.arch"]).expect(CLEAN);
+    // A file that does not parse stays as it is.
+    let broken = folder.text("broken.arch");
+    let run = folder.archc(&["fmt", "broken.arch"]);
+    assert_ne!(run.code, CLEAN);
+    assert_eq!(folder.text("broken.arch"), broken);
+    assert_eq!(folder.names(), ["broken.arch", "messy.arch"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn fmt_keeps_permissions_and_leaves_read_only_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::with(&[("net.arch", &NET.replace("x -> linear", "x  ->  linear"))]);
+    let path = folder.path("net.arch");
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("permissions");
+    mode(0o444);
+    let before = folder.text("net.arch");
+    folder.archc(&["fmt", "net.arch"]).fails_with(&["net.arch", "read-only"]);
+    assert_eq!(folder.text("net.arch"), before);
+    mode(0o640);
+    folder.archc(&["fmt", "net.arch"]).expect(CLEAN);
+    assert_eq!(folder.text("net.arch"), NET);
+    assert_eq!(std::fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn graphs_are_printed_in_every_format() {
+    let folder = Folder::with(&[("net.arch", NET)]);
+    let text = folder.archc(&["ir", "net.arch"]).expect(CLEAN).out;
+    assert!(text.contains("linear"), "{text}");
+    let json = folder.archc(&["ir", "net.arch", "--format", "json"]).expect(CLEAN).out;
+    serde_json::from_str::<Value>(&json).expect("JSON");
+    let yaml = folder.archc(&["ir", "net.arch", "--format", "yaml"]).expect(CLEAN).out;
+    assert!(yaml.contains("head"), "{yaml}");
+    let dot = folder.archc(&["ir", "net.arch", "--format", "dot"]).expect(CLEAN).out;
+    assert!(dot.starts_with("digraph"), "{dot}");
+}
+
+#[test]
+fn params_are_names_and_shapes() {
+    let folder = Folder::with(&[("net.arch", NET)]);
+    let run = folder.archc(&["params", "net.arch"]).expect(CLEAN);
+    assert_eq!(run.out, "head.weight\t2x4\nhead.bias\t2\n");
+}
+
+#[test]
+fn models_lists_models_and_presets() {
+    let run = run(&project(), &["models", "specs/dit.arch", "--format", "json"]).expect(CLEAN);
+    let list: Value = serde_json::from_str(&run.out).expect("JSON");
+    let names: Vec<&str> = list.as_array().expect("a list").iter().filter_map(|entry| entry["name"].as_str()).collect();
+    assert_eq!(names, ["DiT", "dit_s_2", "dit_b_2", "dit_l_2", "dit_xl_2"]);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mut child = command(&project(), &["ir", "specs/dit.arch", "--flat"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let ended = Run::of(child.wait_with_output().expect("it ends"));
+    assert_eq!((ended.code, ended.err.as_str()), (CLEAN, ""));
+}
+
+#[cfg(feature = "run")]
+mod run {
+    use super::{CLEAN, FAILURE, FINDINGS, Folder, NET};
+    use archc_runtime::tensors::TensorFile;
+    use std::fmt::Write;
+
+    /// A safetensors file by hand, so that it can be wrong.
+    fn safetensors(tensors: &[(&str, &str, &[usize], usize)]) -> Vec<u8> {
+        let (mut header, mut end) = (String::new(), 0);
+        for (name, dtype, shape, bytes) in tensors {
+            let comma = if header.is_empty() { "" } else { "," };
+            let _ = write!(
+                header,
+                "{comma}\"{name}\":{{\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{end},{}]}}",
+                end + bytes
+            );
+            end += bytes;
+        }
+        let header = format!("{{{header}}}");
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header.bytes());
+        // Every element is 0.5 as an f32.
+        file.extend(std::iter::repeat_n(0.5_f32.to_le_bytes(), end.div_ceil(4)).flatten());
+        file
+    }
+
+    fn weights() -> Vec<u8> {
+        safetensors(&[("head.weight", "F32", &[2, 4], 32), ("head.bias", "F32", &[2], 8)])
+    }
+
+    fn inputs() -> Vec<u8> {
+        safetensors(&[("in.x", "F32", &[3, 4], 48)])
+    }
+
+    fn folder(files: &[(&str, Vec<u8>)]) -> Folder {
+        let folder = Folder::with(&[("net.arch", NET)]);
+        for (name, bytes) in files {
+            std::fs::write(folder.path(name), bytes).expect("a file");
+        }
+        folder
+    }
+
+    #[test]
+    fn weights_and_inputs_give_the_outputs() {
+        let folder = folder(&[("w.safetensors", weights()), ("x.safetensors", inputs())]);
+        let arguments = ["run", "net.arch", "--weights", "w.safetensors", "--inputs", "x.safetensors"];
+        let more = ["--output", "y.safetensors", "--gradients", "--mid", "head"];
+        folder.archc(&[&arguments[..], &more[..]].concat()).expect(CLEAN);
+        let file = TensorFile::open(&folder.path("y.safetensors")).expect("a file");
+        let tensors = file.tensors().expect("tensors");
+        assert_eq!(tensors.names(), ["grad.head.bias", "grad.head.weight", "grad.in.x", "loss", "mid.head", "out"]);
+        // 4 * 0.5 * 0.5 + 0.5 everywhere; its square is the loss.
+        let read = |name| tensors.read(name).expect("a tensor");
+        assert_eq!((read("out").shape.clone(), read("out").to_f32()), (vec![3, 2], vec![1.5; 6]));
+        assert_eq!(read("loss").to_f32(), [2.25]);
+        // d loss / d bias = 2 * 1.5 * 3 / 6
+        assert_eq!(read("grad.head.bias").to_f32(), [1.5, 1.5]);
+        assert_eq!(read("grad.head.weight").shape, [2, 4]);
+        assert_eq!(read("mid.head").to_f32(), read("out").to_f32());
+    }
+
+    #[test]
+    fn the_seed_decides_the_numbers() {
+        let folder = folder(&[]);
+        let out = |seed: &str, name: &str| {
+            folder.archc(&["run", "net.arch", "--seed", seed, "--output", name]).expect(CLEAN);
+            std::fs::read(folder.path(name)).expect("a file")
+        };
+        assert_eq!(out("1", "a.safetensors"), out("1", "b.safetensors"));
+        assert_ne!(out("1", "a.safetensors"), out("2", "b.safetensors"));
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_listed_together() {
+        let wrong = safetensors(&[("head.weight", "F32", &[4, 2], 32), ("head.scale", "F32", &[2], 8)]);
+        let integers = safetensors(&[("head.weight", "I32", &[2, 4], 32), ("head.bias", "F32", &[2], 8)]);
+        let folder = folder(&[("wrong.safetensors", wrong), ("integers.safetensors", integers)]);
+        folder.archc(&["run", "net.arch", "--weights", "wrong.safetensors", "--output", "y.safetensors"]).fails_with(
+            &["`head.weight` is [4, 2], the model has [2, 4]", "missing: `head.bias`", "left over: `head.scale`"],
+        );
+        folder.archc(&["run", "net.arch", "--weights", "integers.safetensors"]).fails_with(&["`head.weight`", "I32"]);
+        assert_eq!(folder.names(), ["integers.safetensors", "net.arch", "wrong.safetensors"]);
+    }
+
+    #[test]
+    fn files_that_lie_are_refused() {
+        let good = weights();
+        let cut = |at: usize| good.iter().copied().take(at).collect::<Vec<u8>>();
+        let with_length = |length: u64| {
+            let mut file = good.clone();
+            file.splice(..8, length.to_le_bytes());
+            file
+        };
+        let overlap = "{\"head.weight\":{\"dtype\":\"F32\",\"shape\":[2,4],\"data_offsets\":[0,32]},\
+                       \"head.bias\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
+        let mut overlapping = (overlap.len() as u64).to_le_bytes().to_vec();
+        overlapping.extend(overlap.bytes().chain([0; 40]));
+        let huge = "{\"head.weight\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,32]}}";
+        let mut overflowing = (huge.len() as u64).to_le_bytes().to_vec();
+        overflowing.extend(huge.bytes().chain([0; 32]));
+        let files = [
+            ("empty", vec![]),
+            ("short", cut(5)),
+            ("header", cut(40)),
+            ("data", cut(good.len() - 4)),
+            ("longer", [good.clone(), vec![0; 4]].concat()),
+            ("length", with_length(u64::MAX)),
+            ("zero", with_length(0)),
+            ("overlapping", overlapping),
+            ("overflowing", overflowing),
+            ("not-json", [&8_u64.to_le_bytes()[..], &b"not json"[..]].concat()),
+        ];
+        for (name, bytes) in files {
+            let folder = folder(&[("w.safetensors", bytes)]);
+            let run = folder.archc(&["run", "net.arch", "--weights", "w.safetensors", "--output", "y.safetensors"]);
+            assert_eq!(run.code, FAILURE, "{name}: {}", run.out);
+            assert!(run.err.contains("w.safetensors"), "{name}: {}", run.err);
+            assert_eq!(folder.names(), ["net.arch", "w.safetensors"], "{name}");
+        }
+    }
+
+    #[test]
+    fn inputs_that_do_not_fit_are_refused() {
+        let misshapen = safetensors(&[("x", "F32", &[3, 5], 60)]);
+        let labels = safetensors(&[("x", "I64", &[1, 4], 32)]);
+        let missing = safetensors(&[("z", "F32", &[1, 4], 16)]);
+        let files = [("misshapen", misshapen), ("labels", labels), ("missing", missing)];
+        for (name, bytes) in files {
+            let folder = folder(&[("x.safetensors", bytes)]);
+            let run = folder.archc(&["run", "net.arch", "--inputs", "x.safetensors", "--output", "y.safetensors"]);
+            assert_eq!(run.code, FAILURE, "{name}: {}", run.out);
+            assert!(run.err.contains("`x`"), "{name}: {}", run.err);
+            assert_eq!(folder.names(), ["net.arch", "x.safetensors"], "{name}");
+        }
+    }
+
+    #[test]
+    fn outputs_that_cannot_be_written_are_said_before_the_run() {
+        let folder = folder(&[]);
+        std::fs::create_dir(folder.path("taken.safetensors")).expect("a folder");
+        for output in ["nowhere/y.safetensors", "taken.safetensors"] {
+            let run = folder.archc(&["run", "net.arch", "--output", output]);
+            assert_eq!(run.code, FAILURE, "{output}");
+            assert!(!run.out.contains("forward pass"), "{}", run.out);
+        }
+        assert_eq!(folder.names(), ["net.arch", "taken.safetensors"]);
+    }
+
+    #[test]
+    fn unknown_values_and_devices_are_said() {
+        let folder = folder(&[]);
+        folder.archc(&["run", "net.arch", "--mid", "haed"]).fails_with(&["did you mean `head`"]);
+        if cfg!(not(feature = "cuda")) {
+            folder.archc(&["run", "net.arch", "--device", "cuda"]).fails_with(&["--features cuda"]);
+        }
+    }
+
+    #[test]
+    fn a_spec_with_errors_does_not_run() {
+        let folder = Folder::with(&[("bad.arch", "model Net(x: vector[4]) -> vector[2] { x -> linear(3) }\n")]);
+        let run = folder.archc(&["run", "bad.arch", "--output", "y.safetensors"]).expect(FINDINGS);
+        assert!(run.err.contains("vector[3]"), "{}", run.err);
+        assert_eq!(folder.names(), ["bad.arch"]);
+    }
+
+    #[test]
+    fn the_tour_of_the_readme_runs() {
+        let run = super::run(
+            &super::project(),
+            &["run", "specs/dit.arch", "--set", "depth=4", "--set", "dim=256", "--set", "heads=4"],
+        )
+        .expect(CLEAN);
+        for words in ["DiT", "parameters", "forward pass in", "is exactly zero: the spec initialises its last layer"] {
+            assert!(run.out.contains(words), "no `{words}` in:\n{}", run.out);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Specs of published networks against the released implementations: names and shapes of all parameters at full size,
+//! and outputs, intermediate values, gradients and initialisation of a small configuration of the same code.
+//!
+//! The figures under `tests/reference` were measured with the implementations named in each `config.json`.
+
+use archc_compiler::ir::Graph;
+use archc_compiler::source::{SourceError, Sources};
+use archc_compiler::{FileId, Options, compile};
+use archc_runtime::tensors::{self, TensorFile, Tensors};
+use archc_runtime::{Device, HostTensor, Request, Weights, init, open};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Largest difference of outputs and intermediate values, relative to the largest magnitude. What f32 costs the
+/// reference itself is 1.3e-6; a sinusoid near t = 1000 is uncertain by 1.4e-5, and the wrong GELU differs by 6e-5.
+const OUTPUT: f64 = 3e-5;
+/// The same for gradients and for the run with small signals, in which the eps of a norm is 3e-4 and more.
+const GRADIENT: f64 = 1e-4;
+/// Constructions of the small model to draw statistics of initialisers from.
+const DRAWS: u64 = 12;
+
+#[derive(Deserialize)]
+struct Case {
+    id: String,
+    spec: String,
+    model: String,
+    tiny: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Full {
+    total_parameters: u64,
+    frozen_parameters: u64,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    small_signal: SmallSignal,
+    zero_gradient_parameters: Vec<String>,
+    near_zero_gradient_parameters: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct SmallSignal {
+    factor: f32,
+    scaled_tensors: Vec<String>,
+}
+
+struct Specs;
+
+impl Sources for Specs {
+    fn read(&self, name: &str) -> Result<String, SourceError> {
+        std::fs::read_to_string(root().join("specs").join(name)).map_err(|_| SourceError::NotFound)
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn reference() -> PathBuf {
+    root().join("tests/reference")
+}
+
+fn text(path: &str) -> String {
+    let path = reference().join(path);
+    std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display())).expect("a reference file")
+}
+
+fn cases() -> Vec<Case> {
+    serde_yaml::from_str(&text("models.yaml")).expect("the list of models")
+}
+
+impl Case {
+    fn graph(&self, settings: &BTreeMap<String, String>) -> Arc<Graph> {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| {
+                let value = archc_grammar::parse_expression(value, FileId(0)).expect("an expression");
+                (Arc::from(&**name), value)
+            })
+            .collect();
+        let compiled = compile(&self.spec, Some(&self.model), &settings, &Specs, &Options::default()).expect("a model");
+        let findings: Vec<&str> = compiled.diagnostics.iter().map(|finding| &*finding.message).collect();
+        assert_eq!(findings, Vec::<&str>::new(), "{}: a published network has findings", self.id);
+        Arc::new(compiled.graph.expect("a graph"))
+    }
+
+    fn file(&self, name: &str) -> TensorFile {
+        TensorFile::open(&reference().join("tiny").join(&self.id).join(name)).expect("a reference file")
+    }
+
+    fn config(&self) -> Config {
+        serde_json::from_str(&text(&format!("tiny/{}/config.json", self.id))).expect("a configuration")
+    }
+}
+
+fn parameter_table(graph: &Graph) -> Vec<String> {
+    let shape = |shape: &[u64]| match shape {
+        [] => "scalar".to_owned(),
+        shape => shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x"),
+    };
+    graph.parameters.iter().map(|parameter| format!("{}\t{}", parameter.path, shape(&parameter.shape))).collect()
+}
+
+fn published_table(table: &str) -> Vec<String> {
+    table.lines().map(|line| line.trim_end_matches("\tparam").trim_end_matches("\tbuffer").to_owned()).collect()
+}
+
+#[test]
+fn parameters_have_the_published_names_shapes_order_and_count() {
+    for case in cases() {
+        let graph = case.graph(&BTreeMap::new());
+        assert_eq!(parameter_table(&graph), published_table(&text(&format!("full/{}.tsv", case.id))), "{}", case.id);
+        let full: Full = serde_json::from_str(&text(&format!("full/{}.json", case.id))).expect("counts");
+        let frozen = graph.parameters.iter().filter(|parameter| !parameter.trainable);
+        assert_eq!(graph.parameter_elements(), full.total_parameters, "{}", case.id);
+        assert_eq!(frozen.map(|parameter| parameter.elements()).sum::<u64>(), full.frozen_parameters, "{}", case.id);
+        let tiny = case.graph(&case.tiny);
+        let published = published_table(&text(&format!("tiny/{}/tensors.tsv", case.id)));
+        assert_eq!(parameter_table(&tiny), published, "{}, small", case.id);
+    }
+}
+
+/// Differences of one run.
+#[derive(Default)]
+struct Comparison {
+    compared: usize,
+    problems: Vec<String>,
+}
+
+impl Comparison {
+    fn check(&mut self, name: &str, found: &HostTensor, expected: &HostTensor, tolerance: f64) {
+        self.compared += 1;
+        if found.shape != expected.shape {
+            self.problems.push(format!("{name}: {:?} instead of {:?}", found.shape, expected.shape));
+            return;
+        }
+        let largest = expected.to_f32().iter().fold(0.0, |most: f64, value| most.max(f64::from(value.abs())));
+        let differences = found.to_f32().into_iter().zip(expected.to_f32()).map(|(a, b)| f64::from(a - b).abs());
+        // `f64::max` would drop a NaN.
+        let off = differences.fold(0.0, |most: f64, off| if off > most || off.is_nan() { off } else { most });
+        if off.is_nan() || off > tolerance * largest {
+            self.problems.push(format!("{name}: differs by {:.1e} of the largest magnitude", off / largest));
+        }
+    }
+
+    fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    fn conclude(self, what: &str, at_least: usize) {
+        assert!(self.problems.is_empty(), "{what}:\n{}", self.problems.join("\n"));
+        assert!(self.compared >= at_least, "{what}: only {} tensors were compared", self.compared);
+    }
+}
+
+/// Runs a small model on the inputs of a reference file and compares every tensor in it that is not an input.
+fn compare(case: &Case, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) -> Comparison {
+    let graph = case.graph(&case.tiny);
+    let config = case.config();
+    let session = open(&graph, Device::Cpu, Weights::File(weights)).expect("weights that fit");
+    let inputs = graph.inputs.iter().map(|input| io.read(&format!("in.{}", input.name)).expect("an input")).collect();
+    let names = io.names();
+    let gradients = names.iter().any(|name| name.starts_with("grad."));
+    let kept: BTreeMap<&str, _> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("mid."))
+        .filter_map(|path| match graph.find(path).as_slice() {
+            [node] => Some((path, *node)),
+            _ => None,
+        })
+        .collect();
+    let request = Request { inputs, gradients, keep: kept.values().copied().collect() };
+    let response = session.run(&request).expect("a run");
+    let found_gradients: BTreeMap<&str, &HostTensor> =
+        response.parameter_gradients.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+    let largest_gradient = found_gradients
+        .values()
+        .map(|tensor| tensor.statistics())
+        .fold(0.0, |most: f32, gradient| most.max(gradient.max).max(-gradient.min));
+
+    let mut comparison = Comparison::default();
+    for name in &names {
+        let expected = io.read(name).expect("a tensor");
+        let found = if let Some(path) = name.strip_prefix("mid.") {
+            kept.get(path).and_then(|node| response.kept.get(node))
+        } else if let Some(input) = name.strip_prefix("grad.in.") {
+            let at = graph.inputs.iter().position(|own| &*own.name == input);
+            response.input_gradients.iter().find(|(index, _)| Some(*index) == at).map(|(_, tensor)| tensor)
+        } else if let Some(parameter) = name.strip_prefix("grad.") {
+            found_gradients.get(parameter).copied()
+        } else if name == "loss" {
+            let loss = response.loss.expect("a loss");
+            comparison.check(name, &HostTensor::f32(expected.shape.clone(), vec![loss]), &expected, tolerance);
+            continue;
+        } else if name.starts_with("in.") || name.starts_with("aux.") {
+            continue;
+        } else {
+            let output = name.strip_prefix("out.").unwrap_or(name);
+            let at = graph.outputs.iter().position(|own| &*own.name == output);
+            at.and_then(|at| response.outputs.get(at))
+        };
+        let parameter = name.strip_prefix("grad.").unwrap_or_default();
+        let is_gradient = !parameter.is_empty();
+        // Attention ignores key biases: what arrives there is rounding, in the reference too.
+        if config.near_zero_gradient_parameters.iter().any(|near_zero| near_zero == parameter) {
+            let size = found.map(|tensor| tensor.statistics().max.max(-tensor.statistics().min)).unwrap_or(0.0);
+            if size > 1e-5 * largest_gradient {
+                comparison.problem(format!("{name}: {size:e} instead of nothing"));
+            }
+            continue;
+        }
+        match found {
+            Some(found) => {
+                comparison.check(name, found, &expected, if is_gradient { GRADIENT } else { tolerance });
+            }
+            None => comparison.problem(format!("{name}: the spec has no such value")),
+        }
+    }
+    for parameter in &config.zero_gradient_parameters {
+        let gradient = found_gradients.get(&**parameter).map(|tensor| tensor.statistics());
+        if gradient.is_some_and(|gradient| gradient.min != 0.0 || gradient.max != 0.0) {
+            comparison.problem(format!("{parameter}: it has a gradient, and cannot have one"));
+        }
+    }
+    comparison
+}
+
+#[test]
+fn outputs_and_gradients_are_those_of_the_released_code() {
+    for case in cases() {
+        let (weights, io) = (case.file("weights.safetensors"), case.file("io.safetensors"));
+        compare(&case, &weights, &io.tensors().expect("tensors"), OUTPUT).conclude(&case.id, 15);
+    }
+}
+
+#[test]
+fn small_signals_show_the_eps_of_every_norm() {
+    for case in cases() {
+        let weights = case.file("weights.safetensors");
+        let weights = weights.tensors().expect("tensors");
+        let small = case.config().small_signal;
+        let scaled = |name: String| {
+            let mut tensor = weights.read(&name).expect("a weight");
+            if small.scaled_tensors.contains(&name) {
+                let data = tensor.to_f32().into_iter().map(|value| value * small.factor).collect();
+                tensor = HostTensor::f32(tensor.shape, data);
+            }
+            (name, tensor)
+        };
+        let scaled: BTreeMap<String, HostTensor> = weights.names().into_iter().map(scaled).collect();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("small.safetensors");
+        tensors::write(&path, &scaled).expect("written");
+        let (small, io) = (TensorFile::open(&path).expect("a file"), case.file("io_small.safetensors"));
+        compare(&case, &small, &io.tensors().expect("tensors"), GRADIENT).conclude(&case.id, 5);
+    }
+}
+
+/// A row of `init.tsv`: what many constructions of the released model showed.
+struct Measured {
+    name: String,
+    family: String,
+    mean: f64,
+    std: f64,
+    largest: f64,
+    samples: f64,
+}
+
+fn measured(table: &str) -> Vec<Measured> {
+    let row = |line: &str| {
+        let mut fields = line.split('\t');
+        let mut next = || fields.next().unwrap_or_default().to_owned();
+        let (name, _kind, _shape, family) = (next(), next(), next(), next());
+        let mut number = || next().parse().expect("a number");
+        Measured { name, family, mean: number(), std: number(), largest: number(), samples: number() }
+    };
+    table.lines().skip(1).map(row).collect()
+}
+
+#[test]
+fn initialisers_draw_from_the_published_distributions() {
+    let mut compared = 0;
+    for case in cases() {
+        let Ok(table) = std::fs::read_to_string(reference().join("tiny").join(&case.id).join("init.tsv")) else {
+            continue;
+        };
+        let graph = case.graph(&case.tiny);
+        let fixed = case.file("weights.safetensors");
+        let fixed = fixed.tensors().expect("tensors");
+        for row in measured(&table) {
+            let what = format!("{}: {}", case.id, row.name);
+            let parameter = graph.parameters.iter().find(|own| *own.path == *row.name).expect("a parameter");
+            let drawn: Vec<f32> = (0..DRAWS).flat_map(|seed| init::parameter(&graph, parameter, seed)).collect();
+            compared += 1;
+            match row.family.as_str() {
+                "zero" => assert!(drawn.iter().all(|value| *value == 0.0), "{what} is not zero"),
+                "fixed" => {
+                    let mut comparison = Comparison::default();
+                    let own = init::parameter(&graph, parameter, 0);
+                    let shape = parameter.shape.iter().map(|size| *size as usize).collect();
+                    let published = fixed.read(&row.name).expect("a table");
+                    comparison.check(&what, &HostTensor::f32(shape, own), &published, 1e-6);
+                    comparison.conclude(&what, 1);
+                }
+                family => check_distribution(&what, family, &drawn, &row),
+            }
+        }
+    }
+    assert!(compared > 50, "only {compared} tensors were compared");
+}
+
+/// Mean, spread and shape within five standard errors of two samples.
+fn check_distribution(what: &str, family: &str, drawn: &[f32], row: &Measured) {
+    let count = drawn.len() as f64;
+    let mean = drawn.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
+    let moment = |power| drawn.iter().map(|value| (f64::from(*value) - mean).powi(power)).sum::<f64>() / count;
+    let (std, kurtosis) = (moment(2).sqrt(), moment(4) / moment(2).powi(2));
+    let expected_kurtosis = if family == "uniform" { 9.0 / 5.0 } else { 3.0 };
+    let pooled = 1.0 / count + 1.0 / row.samples;
+    let mean_error = row.std * pooled.sqrt();
+    let std_error = row.std * ((expected_kurtosis - 1.0) / 4.0 * pooled).sqrt();
+    assert!((mean - row.mean).abs() < 5.0 * mean_error, "{what}: mean {mean}, published {}", row.mean);
+    assert!((std - row.std).abs() < 5.0 * std_error, "{what}: standard deviation {std}, published {}", row.std);
+    let kurtosis_error = (24.0 / count).sqrt();
+    assert!((kurtosis - expected_kurtosis).abs() < 5.0 * kurtosis_error, "{what}: kurtosis {kurtosis}, not {family}");
+    let largest = drawn.iter().fold(0.0, |most: f64, value| most.max(f64::from(value.abs())));
+    let bound = if family == "uniform" { row.largest * 1.01 } else { row.largest * 1.5 };
+    assert!(largest < bound, "{what}: largest magnitude {largest}, published {}", row.largest);
+}
