@@ -98,7 +98,7 @@ pub fn compile(
     if diagnostics.iter().any(|problem| problem.level == Level::Error && !lint::is_rule(&problem.id)) {
         graph = None;
     }
-    sort(&mut diagnostics);
+    tidy(&mut diagnostics);
     Ok(Compiled { program, target: Some(found), graph, diagnostics })
 }
 
@@ -110,7 +110,8 @@ pub fn check(
     options: &Options,
 ) -> Result<Checked, SourceError> {
     let (program, mut diagnostics) = Program::load(source, sources)?;
-    let targets = program.targets();
+    let mut targets = program.targets();
+    targets.retain(|target| !program.is_template(target, settings));
     let mut unused_allows: Option<Vec<Diagnostic>> = None;
     for target in &targets {
         let elaborated = elaborate(&program, target, settings, options.budget);
@@ -126,7 +127,7 @@ pub fn check(
         }
     }
     merge(&mut diagnostics, unused_allows.unwrap_or_default());
-    sort(&mut diagnostics);
+    tidy(&mut diagnostics);
     Ok(Checked { program, diagnostics, targets: targets.len() })
 }
 
@@ -156,6 +157,11 @@ fn merge(known: &mut Vec<Diagnostic>, new: Vec<Diagnostic>) {
     }
 }
 
-fn sort(diagnostics: &mut [Diagnostic]) {
+/// Sorts diagnostics by place, without the echoes of those that stand for others.
+fn tidy(diagnostics: &mut Vec<Diagnostic>) {
+    // A block that uses itself nests without end.
+    if diagnostics.iter().any(|problem| problem.id == "block/recursive") {
+        diagnostics.retain(|problem| problem.id != "budget/exceeded");
+    }
     diagnostics.sort_by(|a, b| (a.span(), &a.id, &a.message).cmp(&(b.span(), &b.id, &b.message)));
 }

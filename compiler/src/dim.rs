@@ -26,6 +26,10 @@ pub enum Dim {
 /// Powers of symbols, sorted by symbol.
 type Monomial = Vec<(Symbol, u32)>;
 
+/// Sizes of real models have a handful of terms; products of sums in a loop have any number.
+const MAX_TERMS: usize = 32;
+const MAX_DEGREE: u32 = 8;
+
 /// A sum of monomials with non-zero rational coefficients, sorted. Never a constant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Polynomial {
@@ -108,7 +112,13 @@ impl Dim {
             (1, Some(ratio)) if ratio.denominator == 1 => {
                 u64::try_from(ratio.numerator).map(Dim::Known).map_err(|_| DimError::OutOfRange)
             }
-            _ => Ok(Dim::Open(Arc::new(Polynomial { terms: terms.into_iter().collect() }))),
+            _ => {
+                let degree = |monomial: &Monomial| monomial.iter().map(|(_, power)| *power).sum::<u32>();
+                if terms.len() > MAX_TERMS || terms.keys().any(|monomial| degree(monomial) > MAX_DEGREE) {
+                    return Err(DimError::OutOfRange);
+                }
+                Ok(Dim::Open(Arc::new(Polynomial { terms: terms.into_iter().collect() })))
+            }
         }
     }
 
@@ -183,7 +193,8 @@ impl Dim {
     pub fn windowed(&self, kernel: u64, stride: u64, padding: u64) -> Result<(Dim, Option<Dim>), DimError> {
         let stride = stride.max(1);
         if let Dim::Known(size) = self {
-            let room = (size + padding).checked_sub(kernel).ok_or(DimError::OutOfRange)?;
+            let padded = size.checked_add(padding).ok_or(DimError::OutOfRange)?;
+            let room = padded.checked_sub(kernel).ok_or(DimError::OutOfRange)?;
             return Ok((Dim::Known(room / stride + 1), None));
         }
         let mut symbolic = self.terms();

@@ -57,6 +57,11 @@ impl SourceMap {
         self.sources.iter().enumerate().map(|(at, source)| (FileId(at as u32), source))
     }
 
+    /// Whether a source belongs to the standard library.
+    pub fn is_library(&self, file: FileId) -> bool {
+        self.get(file).is_some_and(|source| source.name.starts_with("std/"))
+    }
+
     /// The text of a span.
     pub fn text(&self, span: Span) -> &str {
         self.get(span.file).map_or("", |source| span.text(&source.text))

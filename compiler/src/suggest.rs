@@ -1,7 +1,13 @@
 //! The nearest name.
 
+/// Longer names are not compared: it takes the product of their lengths.
+const MAX_NAME: usize = 64;
+
 /// The candidate that looks most like `name`, if one looks like it at all.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > MAX_NAME {
+        return None;
+    }
     let lower = name.to_lowercase();
     let score = |candidate: &str| {
         let other = candidate.to_lowercase();
@@ -13,7 +19,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     };
     candidates
         .into_iter()
-        .filter(|candidate| *candidate != name)
+        .filter(|candidate| *candidate != name && candidate.len() <= MAX_NAME)
         .filter_map(|candidate| score(candidate).map(|score| (score, candidate)))
         .min()
         .map(|(_, candidate)| candidate)

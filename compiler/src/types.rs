@@ -104,6 +104,16 @@ impl Kind {
     }
 }
 
+/// Elements that one tensor may have for a sample, and so one parameter: four tebibytes in f32. Products of sizes stay
+/// far from the limits of the machine.
+pub const MAX_ELEMENTS: u64 = 1 << 40;
+
+/// Whether a shape has no more elements than a tensor may have.
+pub fn fits(shape: impl IntoIterator<Item = u64>) -> bool {
+    let elements = shape.into_iter().try_fold(1_u64, u64::checked_mul);
+    elements.is_some_and(|elements| elements <= MAX_ELEMENTS)
+}
+
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Type {
@@ -151,6 +161,11 @@ impl Type {
     /// Number of channels. Elaboration guarantees that it is known for every value that has channels.
     pub fn channels(&self) -> Option<u64> {
         self.dim(Axis::Channel).and_then(Dim::known)
+    }
+
+    /// Whether a tensor of this type is not too large, as far as its sizes are known.
+    pub fn is_within_limits(&self) -> bool {
+        fits(self.dims.iter().filter_map(Dim::known))
     }
 
     /// Sizes of the axes that carry positions.

@@ -2,6 +2,7 @@
 
 use crate::dim::{Sizes, Symbol};
 use crate::ir::{Graph, NodeId, ROOT, ScopeId};
+use crate::types::fits;
 use serde::Serialize;
 use smallvec::SmallVec;
 
@@ -49,8 +50,9 @@ impl Costs {
         }
         let mut shapes: Vec<Vec<u64>> = Vec::with_capacity(graph.node_count());
         for id in graph.node_ids() {
-            // Sizes that violate a constraint have no shape.
-            shapes.push(graph.node(id).ty.shape_at(sizes).ok_or(Unbound(vec![]))?);
+            // Sizes that violate a constraint have no shape, and neither do those that no machine could hold.
+            let shape = graph.node(id).ty.shape_at(sizes).filter(|shape| fits(shape.iter().copied()));
+            shapes.push(shape.ok_or(Unbound(vec![]))?);
         }
         let mut costs = Costs {
             scopes: vec![Cost::default(); graph.scope_ids().count()],

@@ -3,6 +3,8 @@
 use super::Elaborator;
 use super::value::Value;
 use crate::dim::{Dim, DimError};
+use crate::ir::NodeId;
+use crate::ops::add::combine;
 use crate::ops::{Add, Affine, Multiply};
 use archc_grammar::ast::{Expr, Operator, UnaryOperator};
 use archc_grammar::{Diagnostic, Span};
@@ -56,11 +58,9 @@ impl Elaborator<'_> {
                         self.size_arithmetic(operator, (a, a_span), (b, b_span), span)
                     }
                     (Value::List(x), Value::List(y)) if operator == Operator::Add => {
-                        Value::list(x.items.iter().chain(&y.items).cloned().collect())
+                        self.list(x.items.iter().chain(&y.items).cloned().collect(), span)
                     }
-                    (Value::Text(x), Value::Text(y)) if operator == Operator::Add => {
-                        Value::Text(format!("{x}{y}").into())
-                    }
+                    (Value::Text(x), Value::Text(y)) if operator == Operator::Add => self.text(x, y, span),
                     _ => self.number_arithmetic(operator, (a, a_span), (b, b_span), span),
                 }
             }
@@ -71,8 +71,12 @@ impl Elaborator<'_> {
         let problem = Diagnostic::error("type/operator", format!("`{}` does not apply here", operator.sign()))
             .label(left.1, format!("this is {}", left.0.describe()))
             .label(right.1, format!("this is {}", right.0.describe()));
+        let is_open = [left.0, right.0].iter().any(|value| matches!(value, Value::Dim(_) | Value::Residue(..)));
         let has_tensor = [left.0, right.0].iter().any(|value| matches!(value, Value::Tensor(_)));
         self.report(match operator {
+            _ if is_open && !has_tensor => {
+                problem.help("a size that is known only when the model runs can be divided by whole numbers alone")
+            }
             _ if !has_tensor => problem,
             Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Remainder => {
                 problem.help("tensors are added, subtracted and multiplied, and divided by numbers")
@@ -125,6 +129,9 @@ impl Elaborator<'_> {
             return self.cannot(operator, (&a.0, a.1), (&b.0, b.1));
         };
         let result = match (operator, &y) {
+            (Operator::Divide | Operator::Remainder, Dim::Known(0)) => {
+                return self.error("type/division", "division by zero", span, "the divisor is zero");
+            }
             (Operator::Add, _) => x.plus(&y),
             (Operator::Subtract, _) => x.minus(&y),
             (Operator::Multiply, _) => x.times(&y),
@@ -138,6 +145,9 @@ impl Elaborator<'_> {
             _ => return self.cannot(operator, (&a.0, a.1), (&b.0, b.1)),
         };
         match result {
+            Ok(Dim::Known(size)) if i64::try_from(size).is_err() => {
+                self.error("type/size", "this is not a size", span, "too large")
+            }
             Ok(dim) => Value::size(&dim),
             Err(DimError::OutOfRange) => self.error("type/size", "this is not a size", span, "below zero or too large"),
             Err(DimError::Remainder { dividend, divisor }) => {
@@ -159,7 +169,7 @@ impl Elaborator<'_> {
             (Value::Dim(dim), _) | (_, Value::Dim(dim)) | (Value::Residue(dim, _), _) => {
                 let problem = Diagnostic::error("type/open-size", format!("{dim} is known only when the model runs"))
                     .label(if matches!(a.0, Value::Int(_)) { b.1 } else { a.1 }, "not known here")
-                    .help("a requirement on it is `assert(H % 8 == 0, \"why\")`");
+                    .help(format!("a requirement on it is `assert({dim} % 8 == 0, \"why\")`"));
                 return self.report(problem);
             }
             _ => match (a.0.number(), b.0.number()) {
@@ -186,9 +196,7 @@ impl Elaborator<'_> {
         let node = match (&a.0, &b.0, operator) {
             (Value::Tensor(x), Value::Tensor(y), Operator::Add) => self.emit(Add {}.into(), &[*x, *y], span),
             (Value::Tensor(x), Value::Tensor(y), Operator::Multiply) => self.emit(Multiply {}.into(), &[*x, *y], span),
-            (Value::Tensor(x), Value::Tensor(y), Operator::Subtract) => self
-                .emit(affine(-1.0, 0.0).into(), &[*y], span)
-                .and_then(|negative| self.emit(Add {}.into(), &[*x, negative], span)),
+            (Value::Tensor(x), Value::Tensor(y), Operator::Subtract) => self.difference(*x, *y, span),
             (Value::Tensor(x), other, _) if other.number().is_some() => {
                 let number = other.number().unwrap_or_default();
                 let op = match operator {
@@ -213,6 +221,16 @@ impl Elaborator<'_> {
             _ => return self.cannot(operator, (&a.0, a.1), (&b.0, b.1)),
         };
         node.map_or(Value::Poison, Value::Tensor)
+    }
+
+    /// `x - y`, the sum of `x` and `-y`.
+    fn difference(&mut self, x: NodeId, y: NodeId, span: Span) -> Option<NodeId> {
+        if let Err(misuse) = combine(&[self.ty(x), self.ty(y)], "subtracted") {
+            self.misuse(misuse, &[x, y], span);
+            return None;
+        }
+        let negative = self.emit(Affine { scale: -1.0, shift: 0.0 }.into(), &[y], span)?;
+        self.emit(Add {}.into(), &[x, negative], span)
     }
 
     /// `-x`, `!flag`
@@ -251,7 +269,10 @@ impl Elaborator<'_> {
             (_, None) => {
                 let problem = Diagnostic::error("type/range", "a range has whole ends")
                     .label(end.span, format!("this is {}", b.describe()));
-                let problem = self.with_remainder_help(problem, end);
+                let problem = match &b {
+                    Value::Dim(dim) => problem.help(format!("{dim} is known only when the model runs")),
+                    _ => self.with_remainder_help(problem, end),
+                };
                 self.report(problem)
             }
         }

@@ -2,13 +2,13 @@
 
 use super::Elaborator;
 use super::take::Takes;
-use super::value::{Bound, Stage, StageKind, Value};
+use super::value::{Bound, StageKind, Value};
 use crate::ops::signature::{Operands, Signature};
 use crate::program::{DefinitionRef, list};
 use crate::suggest::did_you_mean;
-use archc_grammar::ast::{Argument, Expr, ExprKind, Parameter, TypeExpr};
+use crate::types::Kind;
+use archc_grammar::ast::{Argument, Expr, ExprKind, Name, Parameter, TypeExpr};
 use archc_grammar::{Diagnostic, Span};
-use std::sync::Arc;
 
 /// What is called.
 #[derive(Clone)]
@@ -73,7 +73,10 @@ pub(super) fn named_arguments(
             elaborator.unknown_argument(callee, argument, names.iter().copied(), span);
             return None;
         };
-        *value = Some((elaborator.eval(&argument.value), argument.value.span));
+        if value.replace((elaborator.eval(&argument.value), argument.value.span)).is_some() {
+            elaborator.given_twice(callee, argument);
+            return None;
+        }
     }
     Some(values)
 }
@@ -98,6 +101,30 @@ impl Elaborator<'_> {
         };
         let problem = if problem.labels.is_empty() { problem.label(span, "") } else { problem };
         self.report(problem);
+    }
+
+    /// The name of an option of a `residual` or a `skip`, all of which are named.
+    pub(super) fn option_name<'a>(
+        &mut self,
+        callee: &str,
+        argument: &'a Argument,
+        known: &[&'static str],
+        span: Span,
+    ) -> Option<&'a Name> {
+        match &argument.name {
+            Some(name) if known.contains(&&*name.text) => Some(name),
+            Some(_) => {
+                self.unknown_argument(callee, argument, known.iter().copied(), span);
+                None
+            }
+            None => {
+                let problem = Diagnostic::error("call/arguments", format!("the options of a `{callee}` are named"))
+                    .label(argument.value.span, "which one is this?")
+                    .help(format!("there are {}", list(known.iter().copied())));
+                self.report(problem);
+                None
+            }
+        }
     }
 
     /// Binds the arguments of a call. `piped`: the first parameter is given by the arrow, or will be.
@@ -156,7 +183,11 @@ impl Elaborator<'_> {
     /// The first positional argument, which may turn out to be a word for an attribute.
     pub(super) fn eval_first(&mut self, expr: &Expr) -> Value {
         match &expr.kind {
-            ExprKind::Name(name) if self.variable(name).is_none() => Value::Text(name.clone()),
+            ExprKind::Name(name) if self.variable(name).is_none() => match Kind::from_name(name) {
+                // A type without sizes needs no brackets.
+                Some(kind) if kind.axes().is_empty() => self.type_value(name, &[], expr.span),
+                _ => Value::Text(name.clone()),
+            },
             _ => self.eval(expr),
         }
     }
@@ -315,11 +346,14 @@ impl Elaborator<'_> {
         Some(bound)
     }
 
-    fn given_twice(&mut self, callee: &str, argument: &Argument) {
+    pub(super) fn given_twice(&mut self, callee: &str, argument: &Argument) {
         let name = argument.name.as_ref().map_or("this parameter".to_owned(), |name| format!("`{}`", name.text));
         let problem = Diagnostic::error("call/given-twice", format!("{name} of `{callee}` is given twice"))
-            .label(argument.value.span, "again here")
-            .help("positional arguments come first, in the order of the parameters");
+            .label(argument.value.span, "again here");
+        let problem = match callee {
+            "residual" | "skip" => problem,
+            _ => problem.help("an arrow gives the first parameter, and positional arguments the next ones in order"),
+        };
         self.report(problem);
     }
 
@@ -335,12 +369,12 @@ impl Elaborator<'_> {
     }
 
     /// A stage value from a bound call.
-    pub(super) fn stage_of(callee: Callee, arguments: Bound, span: Span) -> Value {
+    pub(super) fn stage_of(&mut self, callee: Callee, arguments: Bound, span: Span) -> Value {
         let kind = match callee {
             Callee::Operator(signature) => StageKind::Operator { signature, arguments },
             Callee::Block(definition) => StageKind::Block { definition, arguments },
         };
-        Value::Stage(Arc::new(Stage { kind, span, label: None }))
+        self.stage(kind, span, None)
     }
 }
 

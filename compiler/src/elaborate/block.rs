@@ -21,7 +21,7 @@ impl Elaborator<'_> {
         label: Option<&LabelValue>,
         span: Span,
     ) -> Value {
-        if self.halted {
+        if self.halted || !self.spend_iteration(span) {
             return Value::Poison;
         }
         if self.depth >= self.budget.depth {
@@ -71,17 +71,34 @@ impl Elaborator<'_> {
                 self.bind(&parameter.name.text, value);
             }
         }
-        for parameter in &definition.parameters {
-            if Takes::of(&parameter.kind) == Some(Takes::Tensor) {
-                let Some(Value::Tensor(node)) = self.variable(&parameter.name.text).cloned() else { return false };
-                if !self.check_tensor(definition, parameter, node, span) {
-                    return false;
-                }
-                let scope = self.scope;
-                self.graph.scope_mut(scope).inputs.push((parameter.name.text.clone(), node));
+        let is_tensor = |parameter: &&Parameter| Takes::of(&parameter.kind) == Some(Takes::Tensor);
+        for parameter in definition.parameters.iter().filter(is_tensor) {
+            let Some(Value::Tensor(node)) = self.variable(&parameter.name.text).cloned() else { return false };
+            self.bind_sizes(definition, parameter, node);
+            let scope = self.scope;
+            self.graph.scope_mut(scope).inputs.push((parameter.name.text.clone(), node));
+        }
+        if !definition.parameters.iter().all(|parameter| self.default_of(definition, parameter, span)) {
+            return false;
+        }
+        definition.parameters.iter().filter(is_tensor).all(|parameter| match self.variable(&parameter.name.text) {
+            Some(Value::Tensor(node)) => self.check_tensor(definition, parameter, *node, span),
+            _ => false,
+        })
+    }
+
+    /// Names in the type of a tensor that have no value, and no default either, stand for its sizes.
+    fn bind_sizes(&mut self, definition: &Definition, parameter: &Parameter, node: NodeId) {
+        let TypeExpr::Plain { name, arguments, .. } = &parameter.kind else { return };
+        let ty = self.ty(node).clone();
+        let axes: &[Axis] = if *name.text == *FEATURES { &[Axis::Channel] } else { ty.kind.axes() };
+        for (declared, axis) in arguments.iter().zip(axes) {
+            let (ExprKind::Name(name), Some(actual)) = (&declared.kind, ty.dim(*axis)) else { continue };
+            let has_default = definition.parameters.iter().any(|own| own.name.text == *name && own.default.is_some());
+            if self.variable(name).is_none() && !has_default {
+                self.bind(name, Value::size(actual));
             }
         }
-        definition.parameters.iter().all(|parameter| self.default_of(definition, parameter, span))
     }
 
     /// Binds a parameter's default, unless it has a value. False if it has neither, which has been reported.
@@ -106,7 +123,7 @@ impl Elaborator<'_> {
         }
     }
 
-    /// Compares a tensor with the declared type; names in it that have no value yet are bound to its sizes.
+    /// Compares a tensor with the declared type.
     fn check_tensor(&mut self, definition: &Definition, parameter: &Parameter, node: NodeId, span: Span) -> bool {
         let TypeExpr::Plain { name, arguments, .. } = &parameter.kind else { return false };
         let ty = self.ty(node).clone();
@@ -138,9 +155,9 @@ impl Elaborator<'_> {
         }
         for (declared, axis) in arguments.iter().zip(axes) {
             let Some(actual) = ty.dim(*axis) else { return false };
-            let Some(expected) = self.declared_size(definition, declared, actual, span) else { return false };
+            let Some(expected) = self.declared_size(declared) else { return false };
             if expected != *actual {
-                let difference = format!("{} is {actual}, expected {expected}", axis.name());
+                let difference = format!("{}: {actual}, expected {expected}", axis.name());
                 self.wrong_tensor(definition, parameter, node, span, &difference);
                 return false;
             }
@@ -148,20 +165,8 @@ impl Elaborator<'_> {
         true
     }
 
-    /// The size that a declaration asks for. A name without a value takes the size at hand.
-    fn declared_size(&mut self, definition: &Definition, declared: &Expr, actual: &Dim, span: Span) -> Option<Dim> {
-        if let ExprKind::Name(name) = &declared.kind {
-            let own = definition.parameters.iter().find(|parameter| parameter.name.text == *name);
-            let unbound = self.variable(name).is_none();
-            if let Some(parameter) = own.filter(|parameter| unbound && parameter.default.is_some()) {
-                if !self.default_of(definition, parameter, span) {
-                    return None;
-                }
-            } else if unbound {
-                self.bind(name, Value::size(actual));
-                return Some(actual.clone());
-            }
-        }
+    /// The size that a declaration asks for.
+    fn declared_size(&mut self, declared: &Expr) -> Option<Dim> {
         let value = self.eval(declared);
         let size = value.dim();
         if size.is_none() && !value.is_poison() {

@@ -1,6 +1,7 @@
 //! Compile-time functions.
 
 use super::Elaborator;
+use super::extent::MAX_ITEMS;
 use super::value::{List, Value};
 use crate::dim::Dim;
 use crate::ir::Constraint;
@@ -11,9 +12,6 @@ use std::sync::Arc;
 
 /// How two whole numbers become one, if that fits, and how two numbers do.
 type Folds = (fn(i64, i64) -> Option<i64>, fn(f64, f64) -> f64);
-
-/// Lists made by functions are at most this long.
-const MAX_LIST: i64 = 1 << 20;
 
 impl Elaborator<'_> {
     pub(super) fn function(&mut self, name: &str, arguments: &[Argument], span: Span) -> Value {
@@ -106,11 +104,14 @@ impl Elaborator<'_> {
         match self.eval(list) {
             Value::List(list) => {
                 let items = list.items.iter().rev().cloned().collect();
-                Value::List(Arc::new(List { items, reversed: !list.reversed }))
+                Value::List(Arc::new(List::new(items, !list.reversed)))
             }
-            Value::Range(start, end) if end.saturating_sub(start) <= MAX_LIST => {
+            Value::Range(start, end) if end.saturating_sub(start) <= MAX_ITEMS as i64 => {
                 let items = (start..end).rev().map(Value::Int).collect();
-                Value::List(Arc::new(List { items, reversed: true }))
+                Value::List(Arc::new(List::new(items, true)))
+            }
+            Value::Range(..) => {
+                self.error("type/too-large", "this range is too long to reverse", list.span, "too long")
             }
             Value::Poison => Value::Poison,
             other => {

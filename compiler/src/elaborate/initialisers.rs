@@ -113,7 +113,8 @@ impl Elaborator<'_> {
             value.as_ref().and_then(|(value, _)| value.whole()).and_then(|fan| u64::try_from(fan).ok())
         };
         let fans = GivenFans { fan_in: fan(&second), fan_out: fan(&third) };
-        let gain = if first.is_some() { number(&first) } else { Some(1.0) };
+        let has_fans = second.is_some() == fans.fan_in.is_some() && third.is_some() == fans.fan_out.is_some();
+        let gain = if first.is_some() { number(&first) } else { Some(1.0) }.filter(|_| has_fans);
         let init = match name {
             "zero" => Some(Init::ZERO),
             "one" => Some(Init::ONE),

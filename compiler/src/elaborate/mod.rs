@@ -8,6 +8,7 @@ mod arithmetic;
 mod bind;
 mod block;
 mod expression;
+mod extent;
 mod functions;
 mod initialisers;
 mod model;
@@ -15,6 +16,8 @@ mod naming;
 mod operator;
 mod residual;
 mod skip;
+mod stage;
+mod stage_words;
 mod statement;
 mod take;
 mod value;
@@ -25,7 +28,7 @@ pub(crate) use bind::INIT_ARGUMENTS;
 pub(crate) use take::FEATURES;
 
 use archc_grammar::ast::{Allow, Expr};
-use archc_grammar::{Diagnostic, Level, Span};
+use archc_grammar::{Diagnostic, Label, Level, Span};
 use initialisers::InitRules;
 use naming::Naming;
 use rustc_hash::FxHashMap;
@@ -147,6 +150,8 @@ impl<'p> Elaborator<'p> {
 
     /// Reports a problem with the calls that led to it. The same problem in another instance is counted, not shown.
     fn report(&mut self, mut problem: Diagnostic) -> Value {
+        problem.chain = self.graph.chain(self.scope);
+        self.point_out_of_library(&mut problem);
         let key = (problem.id.clone(), problem.span(), problem.message.clone());
         if let Some(at) = self.seen.get(&key) {
             if let Some(count) = self.repeats.get_mut(*at) {
@@ -158,22 +163,32 @@ impl<'p> Elaborator<'p> {
             self.halted = true;
             return Value::Poison;
         }
-        problem.chain = self.graph.chain(self.scope);
         self.seen.insert(key, self.diagnostics.len());
         self.diagnostics.push(problem);
         self.repeats.push(1);
         Value::Poison
     }
 
+    /// A mistake that shows inside of the standard library was made where the library is called.
+    fn point_out_of_library(&self, problem: &mut Diagnostic) {
+        let sources = &self.program.sources;
+        if problem.span().is_some_and(|span| sources.is_library(span.file)) {
+            let call = problem.chain.iter().map(|frame| frame.call).find(|call| !sources.is_library(call.file));
+            if let Some(span) = call {
+                problem.labels.insert(0, Label { span, text: "in this call".to_owned() });
+            }
+        }
+    }
+
     fn error(&mut self, id: &'static str, message: impl Into<String>, span: Span, label: &str) -> Value {
         self.report(Diagnostic::error(id, message).label(span, label))
     }
 
-    /// Whether the budget allows one more loop iteration.
+    /// Whether the budget allows one more round of a loop, or one more call.
     fn spend_iteration(&mut self, span: Span) -> bool {
         self.iterations += 1;
         if self.iterations > self.budget.iterations {
-            self.exhausted(span, format!("loops run more than {} times", self.budget.iterations));
+            self.exhausted(span, format!("loops and calls run more than {} times", self.budget.iterations));
         } else if self.iterations.is_multiple_of(1024) && Instant::now() > self.deadline {
             self.exhausted(span, format!("elaboration takes longer than {} s", self.budget.time.as_secs()));
         }
@@ -192,10 +207,11 @@ impl<'p> Elaborator<'p> {
 
     fn exhausted(&mut self, span: Span, message: String) {
         if !self.halted {
-            let problem = Diagnostic::error("budget/exceeded", message)
-                .label(span, "reached here")
-                .help("is a bound of a loop larger than meant? a larger budget can be given with `--budget`");
-            self.report(problem);
+            let help = match self.graph.node_count() >= self.budget.nodes {
+                true => "is a bound of a loop larger than meant? a larger budget can be given with `--budget`",
+                false => "is a bound of a loop larger than meant?",
+            };
+            self.report(Diagnostic::error("budget/exceeded", message).label(span, "reached here").help(help));
             self.halted = true;
         }
     }

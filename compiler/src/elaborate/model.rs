@@ -171,10 +171,15 @@ impl Elaborator<'_> {
     fn inputs(&mut self, definition: &Definition, settings: &Settings) -> bool {
         let mut complete = true;
         for parameter in &definition.parameters {
+            if Takes::of(&parameter.kind) == Some(Takes::Tensor) {
+                self.input_symbols(parameter, settings);
+            }
+        }
+        for parameter in &definition.parameters {
             if Takes::of(&parameter.kind) != Some(Takes::Tensor) {
                 continue;
             }
-            let Some(ty) = self.input_type(parameter, settings) else {
+            let Some(ty) = self.input_type(parameter) else {
                 self.bind(&parameter.name.text, Value::Poison);
                 complete = false;
                 continue;
@@ -204,8 +209,23 @@ impl Elaborator<'_> {
         complete
     }
 
-    fn input_type(&mut self, parameter: &Parameter, settings: &Settings) -> Option<Type> {
-        let TypeExpr::Plain { name, arguments, .. } = &parameter.kind else { return None };
+    /// Names in the type of an input that have no value are symbols, unless they are given from outside.
+    fn input_symbols(&mut self, parameter: &Parameter, settings: &Settings) {
+        let TypeExpr::Plain { arguments, .. } = &parameter.kind else { return };
+        for size in arguments {
+            let ExprKind::Name(name) = &size.kind else { continue };
+            if self.variable(name).is_none() {
+                let value = match setting(settings, name, size.span) {
+                    Some(value) => self.eval_setting(&value, Takes::Dim, name),
+                    None => Value::Dim(Dim::symbol(name)),
+                };
+                self.bind(name, value);
+            }
+        }
+    }
+
+    fn input_type(&mut self, parameter: &Parameter) -> Option<Type> {
+        let TypeExpr::Plain { name, arguments, span } = &parameter.kind else { return None };
         let kind = Kind::from_name(&name.text)?;
         // Reported by the check of names.
         if arguments.len() != kind.axes().len() {
@@ -213,21 +233,13 @@ impl Elaborator<'_> {
         }
         let mut dims = vec![];
         for (argument, axis) in arguments.iter().zip(kind.axes()) {
-            dims.push(self.input_size(parameter, argument, *axis, settings)?);
+            dims.push(self.input_size(parameter, argument, *axis)?);
         }
-        Some(Type::new(kind, dims))
+        let ty = Type::new(kind, dims);
+        if ty.is_within_limits() { Some(ty) } else { self.too_large(&ty.to_string(), *span) }
     }
 
-    fn input_size(&mut self, parameter: &Parameter, size: &Expr, axis: Axis, settings: &Settings) -> Option<Dim> {
-        if let ExprKind::Name(name) = &size.kind
-            && self.variable(name).is_none()
-        {
-            let value = match setting(settings, name, size.span) {
-                Some(value) => self.eval_setting(&value, Takes::Dim, name),
-                None => Value::Dim(Dim::symbol(name)),
-            };
-            self.bind(name, value);
-        }
+    fn input_size(&mut self, parameter: &Parameter, size: &Expr, axis: Axis) -> Option<Dim> {
         let value = self.eval(size);
         match value.dim() {
             Some(Dim::Known(0)) | None if !value.is_poison() => {
@@ -254,7 +266,7 @@ impl Elaborator<'_> {
         let value = match (&value, &definition.results) {
             (Value::Poison, _) => return,
             (_, Some(results)) => self.check_results(definition, value, results),
-            (Value::Tensor(_) | Value::List(_), None) => value,
+            (_, None) if is_made_of_tensors(&value) => value,
             (other, None) => {
                 let found = format!("this gives {}", other.describe());
                 let message = format!("`{}` has no output", definition.name.text);
@@ -277,10 +289,15 @@ impl Elaborator<'_> {
             self.graph.outputs.push(Output { name, node: *node });
         }
         self.graph.scope_mut(ROOT).outputs = nodes;
-        if self.graph.outputs.is_empty() && !value.is_poison() {
-            let span: Span = definition.name.span;
-            self.error("model/no-output", format!("`{}` has no output", definition.name.text), span, "gives nothing");
-        }
+    }
+}
+
+/// Whether a value is a tensor, or a list of such.
+fn is_made_of_tensors(value: &Value) -> bool {
+    match value {
+        Value::Tensor(_) => true,
+        Value::List(list) => !list.items.is_empty() && list.items.iter().all(is_made_of_tensors),
+        _ => false,
     }
 }
 

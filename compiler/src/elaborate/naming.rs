@@ -150,12 +150,11 @@ impl Elaborator<'_> {
         if label.segments.is_empty() || path.split('.').all(fits) {
             return true;
         }
-        self.error(
-            "label/part",
-            format!("`{path}` is not a parameter path"),
-            label.span,
-            "letters, digits and `_`, with dots between",
-        );
+        let message = match path {
+            "" => "an empty text is no parameter path".to_owned(),
+            path => format!("`{path}` is not a parameter path"),
+        };
+        self.error("label/part", message, label.span, "letters, digits and `_`, with dots between");
         false
     }
 

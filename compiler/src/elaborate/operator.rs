@@ -4,13 +4,14 @@ use super::Elaborator;
 use super::bind::INIT_ARGUMENTS;
 use super::naming::join;
 use super::value::{Bound, InitValue, LabelValue, Value};
+use crate::dim::Dim;
 use crate::init::Init;
 use crate::ir::{Node, NodeId, NodeKind, Parameter, ParameterId};
-use crate::ops::attribute::AttributeValue;
+use crate::ops::attribute::{AttributeValue, MAX_WHOLE};
 use crate::ops::signature::{Operands, Signature};
 use crate::ops::{Misuse, Obligations, Op, Parameter as ParameterOp, ParameterSpec};
 use crate::suggest::did_you_mean;
-use crate::types::{Kind, Type};
+use crate::types::{Kind, MAX_ELEMENTS, Type, fits};
 use archc_grammar::{Diagnostic, Span};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -73,7 +74,12 @@ impl Elaborator<'_> {
                 if is_bare && !is_known && attribute.choices().next().is_none() {
                     return Value::Poison;
                 }
-                let message = format!("`{}` of `{}` expects {}", attribute.name, signature.name, attribute.expected);
+                let message = match value {
+                    Value::Int(number) if *number > MAX_WHOLE as i64 => {
+                        format!("`{}` of `{}` is too large", attribute.name, signature.name)
+                    }
+                    _ => format!("`{}` of `{}` expects {}", attribute.name, signature.name, attribute.expected),
+                };
                 let problem = Diagnostic::error("call/argument-type", message);
                 match value {
                     Value::Text(word) if is_bare => {
@@ -83,6 +89,9 @@ impl Elaborator<'_> {
                             None => problem,
                         }
                     }
+                    Value::Dim(dim) => problem
+                        .label(*at, format!("this is the size {dim}"))
+                        .help(format!("{dim} is known only when the model runs")),
                     other => problem.label(*at, format!("this is {}", other.describe())),
                 }
             }
@@ -115,24 +124,36 @@ impl Elaborator<'_> {
         let mut obligations = Obligations::default();
         let inferred = {
             let types: SmallVec<[&Type; 3]> = operands.iter().map(|operand| self.ty(*operand)).collect();
-            let ty = op.as_operator().infer(&types, &mut obligations);
-            ty.map(|ty| (ty, op.as_operator().parameters(&types)))
+            op.as_operator().infer(&types, &mut obligations)
         };
-        let (ty, specs) = match inferred {
-            Ok(inferred) => inferred,
+        let ty = match inferred {
+            Ok(ty) if ty.is_within_limits() => ty,
+            Ok(ty) => return self.too_large(&ty.to_string(), span),
             Err(misuse) => {
                 self.misuse(misuse, operands, span);
                 return None;
             }
         };
+        let specs = {
+            let types: SmallVec<[&Type; 3]> = operands.iter().map(|operand| self.ty(*operand)).collect();
+            op.as_operator().parameters(&types)
+        };
+        if let Some(spec) = specs.iter().find(|spec| !fits(spec.shape.iter().copied())) {
+            let shape: Vec<String> = spec.shape.iter().map(u64::to_string).collect();
+            return self.too_large(&format!("a parameter of {}", shape.join(" x ")), span);
+        }
         for whole in obligations.0 {
             self.constrain(whole, span, false);
         }
-        if specs.is_empty()
-            && let Some((_, at)) = given.iter().flatten().next()
-        {
-            let message = format!("`{}` has no parameters to initialise", op.name());
-            self.error("call/unknown-argument", message, *at, "leave it out");
+        let [weight, bias] = &given;
+        let useless = match (specs.is_empty(), specs.iter().any(|spec| spec.name == "bias")) {
+            (true, _) => weight.as_ref().or(bias.as_ref()).map(|(_, at)| (*at, "parameters")),
+            (false, false) => bias.as_ref().map(|(_, at)| (*at, "bias")),
+            (false, true) => None,
+        };
+        if let Some((at, what)) = useless {
+            let message = format!("`{}` has no {what} to initialise", op.name());
+            self.error("call/unknown-argument", message, at, "leave it out");
             return None;
         }
         if matches!(ty.kind, Kind::Tokens | Kind::Image | Kind::Video | Kind::Vector) && ty.channels().is_none() {
@@ -156,12 +177,23 @@ impl Elaborator<'_> {
         let id = self.graph.add_node(node, operands);
         if let Some(path) = path {
             for spec in specs {
-                self.parameter(id, name, spec, &path, &given, span);
+                // What is wrong with a parameter is wrong with those beside it.
+                if !self.parameter(id, name, spec, &path, &given, span) {
+                    break;
+                }
             }
         }
         Some(id)
     }
 
+    /// A tensor that no machine could hold.
+    pub(super) fn too_large<T>(&mut self, what: &str, span: Span) -> Option<T> {
+        let message = format!("{what} is too large");
+        self.error("shape/size", message, span, &format!("a tensor has at most {MAX_ELEMENTS} elements"));
+        None
+    }
+
+    /// Adds a parameter. False if it cannot be, which has been reported.
     fn parameter(
         &mut self,
         node: NodeId,
@@ -170,12 +202,12 @@ impl Elaborator<'_> {
         path: &str,
         given: &GivenInits,
         span: Span,
-    ) {
+    ) -> bool {
         let full: Arc<str> = join(path, spec.name);
         if let Some(first) = self.taken.get(&full) {
             let first = self.graph.node(*first).span;
             self.duplicate_name(&full, span, first);
-            return;
+            return false;
         }
         self.taken.insert(full.clone(), node);
         // `init: zero` silences a layer: without a word about its bias, the bias is zero too.
@@ -187,6 +219,15 @@ impl Elaborator<'_> {
             (_, _, weight) => weight.as_ref(),
         };
         let (init, origin) = self.init_in_force(operator, &spec, chosen);
+        if !table_fits(&init, &spec.shape) {
+            let shape: Vec<String> = spec.shape.iter().map(u64::to_string).collect();
+            let message = format!("`{init}` does not fit a parameter of {}", shape.join(" x "));
+            let problem = Diagnostic::error("init/value", message)
+                .label(span, "made here")
+                .help("it starts a table, `parameter(tokens[height * width, dim])`, with a width that four divides");
+            self.report(problem);
+            return false;
+        }
         self.graph.parameters.push(Parameter {
             path: full,
             name: spec.name,
@@ -200,15 +241,20 @@ impl Elaborator<'_> {
         });
         let id = ParameterId(self.graph.parameters.len() as u32 - 1);
         self.graph.node_mut(node).parameters.push(id);
+        true
     }
 
     /// Says what an operator said, with the places of its operands.
-    fn misuse(&mut self, misuse: Misuse, operands: &[NodeId], span: Span) {
-        let mut problem = Diagnostic::error(misuse.id, misuse.message).label(span, "here");
-        let shown: Vec<NodeId> = match misuse.operand {
+    pub(super) fn misuse(&mut self, misuse: Misuse, operands: &[NodeId], span: Span) {
+        let mut shown: Vec<NodeId> = match misuse.operand {
             Some(at) => operands.get(at).copied().into_iter().collect(),
             None => operands.to_vec(),
         };
+        shown.sort_unstable();
+        shown.dedup();
+        let types: Vec<String> = shown.iter().map(|operand| self.ty(*operand).to_string()).collect();
+        let given = if types.is_empty() { "here".to_owned() } else { format!("given {}", types.join(" and ")) };
+        let mut problem = Diagnostic::error(misuse.id, misuse.message).label(span, given);
         for operand in shown {
             let made = self.graph.node(operand).span;
             if made != span {
@@ -263,5 +309,14 @@ impl Elaborator<'_> {
             Some(LabelValue { path: Arc::from(local), ..own.clone() })
         });
         self.emit_named(op.into(), &[], span, counted.as_ref(), [Some((Init::Constant(value), span)), None])
+    }
+}
+
+/// Whether a table of positions starts a parameter of as many rows.
+fn table_fits(init: &Init, shape: &[u64]) -> bool {
+    let Init::SinCos2d { height, width } = init else { return true };
+    match (height.times(width), shape) {
+        (Ok(Dim::Known(rows)), [1, count, channels]) => rows == *count && channels % 4 == 0,
+        _ => false,
     }
 }

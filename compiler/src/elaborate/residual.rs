@@ -16,11 +16,7 @@ impl Elaborator<'_> {
         const NAMES: [&str; 5] = ["scale", "gate", "shortcut", "after", "drop"];
         let mut options = ResidualOptions::default();
         for argument in arguments {
-            let known = argument.name.as_ref().filter(|name| NAMES.contains(&&*name.text));
-            let Some(name) = known else {
-                self.unknown_argument("residual", argument, NAMES.into_iter(), span);
-                return None;
-            };
+            let name = self.option_name("residual", argument, &NAMES, span)?;
             let value = match &*name.text {
                 "shortcut" => self.eval_stage(&argument.value),
                 _ => self.eval(&argument.value),
@@ -35,7 +31,10 @@ impl Elaborator<'_> {
                 "after" => &mut options.after,
                 _ => &mut options.drop,
             };
-            *slot = Some((value, argument.value.span));
+            if slot.replace((value, argument.value.span)).is_some() {
+                self.given_twice("residual", argument);
+                return None;
+            }
         }
         Some(options)
     }
@@ -81,7 +80,7 @@ impl Elaborator<'_> {
         let Some(mut sum) = self.emit(Add {}.into(), &[carry, branch], span) else { return Value::Poison };
         self.graph.node_mut(sum).role = Some(Role::Residual);
         if let Some((value, at)) = &options.after {
-            match self.scaled(sum, value, *at) {
+            match self.scaled(sum, "after", value, *at) {
                 Some(scaled) => sum = scaled,
                 None => return Value::Poison,
             }
@@ -107,13 +106,13 @@ impl Elaborator<'_> {
             }
         }
         if let Some((value, at)) = &options.scale {
-            match self.scaled(branch, value, *at) {
+            match self.scaled(branch, "scale", value, *at) {
                 Some(node) => branch = node,
                 None => return Value::Poison,
             }
         }
         if let Some((value, at)) = &options.gate {
-            match self.scaled(branch, value, *at) {
+            match self.scaled(branch, "gate", value, *at) {
                 Some(node) => {
                     self.graph.node_mut(node).role = Some(Role::Gate);
                     branch = node;
@@ -125,7 +124,7 @@ impl Elaborator<'_> {
     }
 
     /// A value times a number, times a tensor, or through a stage.
-    pub(super) fn scaled(&mut self, node: NodeId, by: &Value, span: Span) -> Option<NodeId> {
+    pub(super) fn scaled(&mut self, node: NodeId, option: &str, by: &Value, span: Span) -> Option<NodeId> {
         match by {
             Value::Tensor(factor) => self.emit(Multiply {}.into(), &[node, *factor], span),
             Value::Stage(stage) => {
@@ -144,7 +143,8 @@ impl Elaborator<'_> {
                 Some(scale) => self.emit(Affine { scale, shift: 0.0 }.into(), &[node], span),
                 None => {
                     let found = format!("this is {}", other.describe());
-                    self.error("call/argument-type", "a scale is a number, a tensor or a stage", span, &found);
+                    let message = format!("`{option}` expects a number, a tensor or a stage");
+                    self.error("call/argument-type", message, span, &found);
                     None
                 }
             },

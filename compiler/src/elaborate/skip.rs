@@ -11,7 +11,7 @@ use crate::ops::dropout::MaskUnit;
 use crate::ops::{Activation, Add, Affine, Concat, Dropout, Multiply, Op};
 use crate::types::{Axis, Kind};
 use archc_grammar::ast::{Argument, Expr, Name};
-use archc_grammar::{Diagnostic, Span};
+use archc_grammar::{Diagnostic, Label, Span};
 use std::sync::Arc;
 
 /// A skip of the model: how saved features come back, and which are waiting.
@@ -54,12 +54,12 @@ impl Elaborator<'_> {
 
     fn policy(&mut self, arguments: &[Argument], span: Span) -> Option<Policy> {
         let mut policy = Policy::default();
-        for argument in arguments {
-            let known = argument.name.as_ref().filter(|name| NAMES.contains(&&*name.text));
-            let Some(name) = known else {
-                self.unknown_argument("skip", argument, NAMES.into_iter(), span);
+        for (at, argument) in arguments.iter().enumerate() {
+            let name = self.option_name("skip", argument, &NAMES, span)?;
+            if arguments.iter().take(at).any(|other| other.name.as_ref().is_some_and(|own| own.text == name.text)) {
+                self.given_twice("skip", argument);
                 return None;
-            };
+            }
             let at = argument.value.span;
             let word = &*name.text;
             // A fusion lacks the decoder feature and the skip; a gate may look at both.
@@ -167,7 +167,17 @@ impl Elaborator<'_> {
             return self.report(problem);
         };
         let policy = state.policy.clone();
-        self.fuse(&policy, &saved, decoder, span).map_or(Value::Poison, Value::Tensor)
+        let known = self.diagnostics.len();
+        let fused = self.fuse(&policy, &saved, decoder, span);
+        // What is wrong with a stage of the policy shows in this join.
+        for problem in self.diagnostics.iter_mut().skip(known) {
+            for (span, text) in [(span, "in this join"), (saved.span, "of what was saved here")] {
+                if problem.labels.iter().all(|label| label.span != span) {
+                    problem.labels.push(Label { span, text: text.to_owned() });
+                }
+            }
+        }
+        fused.map_or(Value::Poison, Value::Tensor)
     }
 
     fn fuse(&mut self, policy: &Policy, saved: &Saved, decoder: NodeId, span: Span) -> Option<NodeId> {
@@ -180,9 +190,9 @@ impl Elaborator<'_> {
         if let Some((value, at)) = &policy.scale {
             factor = self.factor(feature, value, *at)?;
             feature = match factor {
-                Factor::Number(scale) => self.scaled(feature, &Value::Float(scale), *at)?,
+                Factor::Number(scale) => self.scaled(feature, "scale", &Value::Float(scale), *at)?,
                 Factor::Tensor(scale) => self.emit(Multiply {}.into(), &[feature, scale], *at)?,
-                Factor::Opaque => self.scaled(feature, value, *at)?,
+                Factor::Opaque => self.scaled(feature, "scale", value, *at)?,
             };
         }
         if let Some((value, at)) = &policy.gate {
@@ -235,7 +245,8 @@ impl Elaborator<'_> {
                 Some(number) => Some(Factor::Number(number)),
                 None => {
                     let found = format!("this is {}", other.describe());
-                    self.error("call/argument-type", "a scale is a number, a tensor or a stage", span, &found);
+                    let message = "`scale` of a skip expects a number, a tensor or a stage";
+                    self.error("call/argument-type", message, span, &found);
                     None
                 }
             },
@@ -276,7 +287,7 @@ impl Elaborator<'_> {
     ) -> Option<NodeId> {
         let fuses = policy.fuse.as_ref().map(|stage| stage.name());
         let adds = fuses.as_deref() == Some("add");
-        let joins = fuses.is_none() || fuses.as_deref() == Some("concat");
+        let joins = policy.fuse.as_ref().is_none_or(|stage| is_plain_concat(stage));
         if adds && self.ty(feature) != self.ty(decoder) || joins && self.positions_differ(feature, decoder) {
             self.does_not_fit(saved, feature, decoder, span, if adds { "added to" } else { "joined with" });
             return None;
@@ -303,7 +314,7 @@ impl Elaborator<'_> {
 
     fn does_not_fit(&mut self, saved: &Saved, feature: NodeId, decoder: NodeId, span: Span, verb: &str) {
         let (skip, own) = (self.ty(feature).clone(), self.ty(decoder).clone());
-        let message = format!("the skip saved here cannot be {verb} the decoder feature");
+        let message = format!("the saved {skip} cannot be {verb} the decoder feature {own}");
         let mut problem = Diagnostic::error("shape/mismatch", message)
             .label(span, format!("decoder feature: {own}"))
             .label(saved.span, format!("saved: {skip}"));
@@ -314,6 +325,9 @@ impl Elaborator<'_> {
             }
             (Kind::Tokens, Some(channels)) if same_place => {
                 format!("project the skip first (`norm: linear({channels})`), or use `fuse: concat`")
+            }
+            _ if own.kind != skip.kind => {
+                "bring both to one layout with `to_tokens()` or `to_image(height, width)`".to_owned()
             }
             _ => {
                 let sizes = |ty: &crate::types::Type| {
@@ -384,6 +398,16 @@ enum Factor {
     Tensor(NodeId),
     /// A stage that does more than multiply.
     Opaque,
+}
+
+/// Whether a stage joins along the channels, as skips do by themselves.
+fn is_plain_concat(stage: &Stage) -> bool {
+    match &stage.kind {
+        StageKind::Operator { signature, arguments } => {
+            signature.name == "concat" && arguments.iter().all(Option::is_none)
+        }
+        _ => false,
+    }
 }
 
 /// Whether a stage still lacks two tensors.

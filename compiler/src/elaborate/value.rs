@@ -1,5 +1,6 @@
 //! Values of compile-time code.
 
+use super::extent::Extent;
 use crate::dim::Dim;
 use crate::init::{Init, short};
 use crate::ir::NodeId;
@@ -43,6 +44,7 @@ pub(super) struct List {
     pub items: Vec<Value>,
     /// Whether it came from `reversed`: items keep the index they had.
     pub reversed: bool,
+    pub extent: Extent,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +61,7 @@ pub(super) struct Stage {
     pub span: Span,
     /// Parameter path, already evaluated.
     pub label: Option<LabelValue>,
+    pub extent: Extent,
 }
 
 #[derive(Clone, Debug)]
@@ -127,10 +130,6 @@ impl Value {
             Dim::Known(size) => i64::try_from(*size).map_or(Value::Poison, Value::Int),
             Dim::Open(_) => Value::Dim(dim.clone()),
         }
-    }
-
-    pub fn list(items: Vec<Value>) -> Value {
-        Value::List(Arc::new(List { items, reversed: false }))
     }
 
     pub fn is_poison(&self) -> bool {

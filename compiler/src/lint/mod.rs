@@ -97,7 +97,7 @@ impl<'g> Context<'g> {
     }
 
     fn is_library(&self, span: Span) -> bool {
-        self.sources.get(span.file).is_some_and(|source| source.name.starts_with("std/"))
+        self.sources.is_library(span.file)
     }
 }
 

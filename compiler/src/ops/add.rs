@@ -55,7 +55,7 @@ impl Operator for Add {
 }
 
 /// Type of an element-wise combination, or why there is none.
-pub(super) fn combine(operands: &[&Type], verb: &str) -> Result<Type, Misuse> {
+pub(crate) fn combine(operands: &[&Type], verb: &str) -> Result<Type, Misuse> {
     let [a, b] = operands else { return Err(Misuse::new("type/kind", "two operands are needed")) };
     broadcast(a, b).map_err(|error| {
         let misuse = Misuse::new("shape/mismatch", format!("{a} and {b} cannot be {verb}"));

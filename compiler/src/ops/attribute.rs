@@ -18,6 +18,9 @@ pub enum AttributeValue {
     List(Vec<AttributeValue>),
 }
 
+/// Whole numbers of operators stay below this, so that products of two do not overflow.
+pub const MAX_WHOLE: u64 = 1 << 31;
+
 /// A Rust type that an attribute may have.
 pub trait Attribute: Sized {
     /// What is expected, for messages and the reference: `a whole number above zero`.
@@ -80,7 +83,7 @@ impl Attribute for u64 {
             | AttributeValue::Type(_)
             | AttributeValue::List(_) => return None,
         };
-        (whole > 0).then_some(whole)
+        (1..=MAX_WHOLE).contains(&whole).then_some(whole)
     }
 
     fn show(&self) -> Shown {
@@ -160,6 +163,7 @@ impl Attribute for Dim {
     fn read(value: &AttributeValue) -> Option<Self> {
         match value {
             AttributeValue::Dim(dim) => Some(dim.clone()),
+            AttributeValue::Int(size) => u64::try_from(*size).ok().filter(|size| *size > 0).map(Dim::Known),
             other => u64::read(other).map(Dim::Known),
         }
     }

@@ -2,15 +2,20 @@
 
 mod names;
 
+use crate::elaborate::{FEATURES, Settings};
 use crate::library;
 use crate::source::{SourceError, SourceMap, Sources};
 use crate::suggest::did_you_mean;
-use archc_grammar::ast::{Definition, DefinitionKind, File, ItemKind, Preset, Use, UseSource};
+use crate::types::Kind;
+use archc_grammar::ast::{Definition, DefinitionKind, File, ItemKind, Parameter, Preset, TypeExpr, Use, UseSource};
 use archc_grammar::{Diagnostic, FileId, Span, parse};
 use indexmap::IndexMap;
 use std::sync::Arc;
 
 pub(crate) use names::{is_reserved, unknown_initialiser, wrong_sizes};
+
+/// Files that import each other in a row.
+const MAX_IMPORTS: usize = 64;
 
 /// The edition of the language that this version reads.
 pub const EDITION: u64 = 1;
@@ -139,6 +144,14 @@ impl Program {
         own.filter_map(|(name, span)| self.target_named(&name, span)).collect()
     }
 
+    /// Whether a target is a model that only its presets complete: some hyperparameter has no value by itself.
+    pub(crate) fn is_template(&self, target: &Target, settings: &Settings) -> bool {
+        let mut targets = self.targets().into_iter();
+        let has_preset = targets.any(|other| other.preset.is_some() && other.model == target.model);
+        let mut parameters = target.model.definition.parameters.iter();
+        target.preset.is_none() && has_preset && parameters.any(|parameter| lacks_value(parameter, settings))
+    }
+
     fn target_named(&self, name: &Arc<str>, span: Span) -> Option<Target> {
         match self.find(self.entry, name)? {
             Item::Definition(model) if model.definition.kind == DefinitionKind::Model => {
@@ -184,6 +197,17 @@ impl Program {
     pub fn file(&self, module: ModuleId) -> FileId {
         self.module(module).map_or(FileId(0), |module| module.file)
     }
+}
+
+/// Whether a parameter is a hyperparameter that nothing gives a value.
+fn lacks_value(parameter: &Parameter, settings: &Settings) -> bool {
+    let is_tensor = match &parameter.kind {
+        TypeExpr::Plain { name, .. } => *name.text == *FEATURES || Kind::from_name(&name.text).is_some(),
+        TypeExpr::List { .. } => false,
+    };
+    let is_open_size = matches!(&parameter.kind, TypeExpr::Plain { name, .. } if &*name.text == "dim");
+    let is_set = settings.iter().any(|(name, _)| *name == parameter.name.text);
+    !(is_tensor || is_open_size || is_set) && parameter.default.is_none()
 }
 
 struct Loader<'s, S: ?Sized> {
@@ -347,6 +371,12 @@ impl<S: Sources + ?Sized> Loader<'_, S> {
         }
         if let Some(module) = self.loaded.get(name) {
             return *module;
+        }
+        if self.stack.len() >= MAX_IMPORTS {
+            let problem = Diagnostic::error("import/too-deep", format!("imports nest deeper than {MAX_IMPORTS} files"))
+                .label(span, "one too many");
+            self.problems.push(problem);
+            return None;
         }
         match self.sources.read(name) {
             Ok(text) => {

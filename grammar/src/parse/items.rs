@@ -36,6 +36,7 @@ impl Builder<'_> {
         }
         let mut inner = children(pair);
         let allows = self.allows(&mut inner);
+        let misplaced = allows.first().map(|allow| allow.span);
         let pair = inner.next()?;
         let kind = match pair.as_rule() {
             Rule::use_item => ItemKind::Use(self.use_item(pair)),
@@ -49,6 +50,12 @@ impl Builder<'_> {
                 return None;
             }
         };
+        if let (ItemKind::Use(_) | ItemKind::Preset(_), Some(allow)) = (&kind, &misplaced) {
+            let problem = Diagnostic::error("syntax/attribute", "nothing is found in an import or a preset")
+                .label(*allow, "excuses nothing")
+                .help("put it before the block, the model or the statement that it is about");
+            self.report(problem);
+        }
         Some(Item { kind, span })
     }
 

@@ -142,11 +142,8 @@ impl Builder<'_> {
         let index = take(&mut inner, Rule::ident).map(|pair| self.binding(&pair));
         let header = self.expr(inner.next()?);
         let body = self.body(inner.next()?);
-        // The grammar reads the label as that of the list; it names the iterations.
-        let (iterable, label) = match header.kind {
-            ExprKind::Labelled { inner, label } => (*inner, Some(label)),
-            kind => (Expr { kind, ..header }, None),
-        };
+        // The grammar reads the label as that of the list or of the end of the range; it names the iterations.
+        let (iterable, label) = detach_label(header);
         Some(StatementKind::For(Box::new(For { item, index, iterable, label, body })))
     }
 
@@ -189,6 +186,29 @@ impl Builder<'_> {
             take(&mut pairs, Rule::stage_input).and_then(|pair| children(pair).next()).map(|pair| self.binding(&pair));
         StageBody { input, body: Body { statements: self.statements(pairs), span } }
     }
+}
+
+/// The label at the right end of what a loop runs over, and the rest.
+fn detach_label(header: Expr) -> (Expr, Option<ParameterPath>) {
+    let span = header.span;
+    let (kind, label) = match header.kind {
+        ExprKind::Labelled { inner, label } => return (*inner, Some(label)),
+        ExprKind::Range { start, end } => {
+            let (end, label) = detach_label(*end);
+            (ExprKind::Range { start, end: Box::new(end) }, label)
+        }
+        ExprKind::Chain { first, mut rest } => {
+            let last = rest.pop().map(|(operator, operand)| (operator, detach_label(operand)));
+            let label = last.and_then(|(operator, (operand, label))| {
+                rest.push((operator, operand));
+                label
+            });
+            (ExprKind::Chain { first, rest }, label)
+        }
+        kind => (kind, None),
+    };
+    let end = label.as_ref().map_or(span.end, |label| label.span.start);
+    (Expr { kind, span: Span { end, ..span } }, label)
 }
 
 /// Whether the grammar could make nothing of a statement.

@@ -13,8 +13,8 @@ use crate::ops::signature::Signature;
 use crate::types::Kind;
 use crate::words;
 use archc_grammar::ast::{
-    Argument, Body, Definition, Expr, ExprKind, File, ItemKind, Name, ParameterPath, PathPart, Pattern, StageBody,
-    Statement, StatementKind, TypeExpr,
+    Argument, Body, Definition, DefinitionKind, Expr, ExprKind, File, ItemKind, Name, Parameter, ParameterPath,
+    PathPart, Pattern, StageBody, Statement, StatementKind, TypeExpr,
 };
 use archc_grammar::{Diagnostic, Span};
 use indexmap::IndexMap;
@@ -99,15 +99,17 @@ impl Checker<'_> {
                         .label(twin.name.span, "first here");
                 self.problems.push(problem);
             }
+        }
+        self.defaults(definition);
+        self.bound.truncate(0);
+        for parameter in &definition.parameters {
             self.bound.push(parameter.name.text.clone());
         }
         for parameter in &definition.parameters {
-            self.parameter_type(&parameter.kind);
+            self.size_names(&parameter.kind);
         }
         for parameter in &definition.parameters {
-            if let Some(default) = &parameter.default {
-                self.expr(default, &definition.name.text);
-            }
+            self.parameter_type(&parameter.kind);
         }
         for result in definition.results.iter().flatten() {
             self.type_dims(&result.kind, &definition.name.text);
@@ -115,18 +117,46 @@ impl Checker<'_> {
         self.body(&definition.body, &definition.name.text);
     }
 
-    /// Names in the type of a parameter bind sizes.
+    /// A default may use what stands before it, and in a block the sizes that tensors bring along.
+    fn defaults(&mut self, definition: &Definition) {
+        if definition.kind == DefinitionKind::Block {
+            for parameter in &definition.parameters {
+                self.size_names(&parameter.kind);
+            }
+        }
+        for parameter in &definition.parameters {
+            if let Some(default) = &parameter.default {
+                let known = self.problems.len();
+                self.expr(default, &definition.name.text);
+                for problem in self.problems.iter_mut().skip(known).filter(|problem| problem.id == "name/unknown") {
+                    let is_later = |own: &Parameter| problem.message.contains(&format!("`{}`", own.name.text));
+                    if definition.parameters.iter().any(is_later) {
+                        problem.help = Some("a default may use the parameters before it".to_owned());
+                    }
+                }
+            }
+            self.bound.push(parameter.name.text.clone());
+        }
+    }
+
+    /// A name by itself in the type of a parameter stands for the size at hand.
+    fn size_names(&mut self, kind: &TypeExpr) {
+        if let TypeExpr::Plain { arguments, .. } = kind {
+            for argument in arguments {
+                match &argument.kind {
+                    ExprKind::Name(name) if !self.is_bound(name) => self.bound.push(name.clone()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     fn parameter_type(&mut self, kind: &TypeExpr) {
         match kind {
             TypeExpr::List { element, .. } => self.parameter_type(element),
             TypeExpr::Plain { name, arguments, span } => {
                 self.type_name(name, arguments.len(), *span);
-                for argument in arguments {
-                    match &argument.kind {
-                        ExprKind::Name(name) if !self.is_bound(name) => self.bound.push(name.clone()),
-                        _ => self.expr(argument, ""),
-                    }
-                }
+                arguments.iter().for_each(|argument| self.expr(argument, ""));
             }
         }
     }
@@ -157,7 +187,7 @@ impl Checker<'_> {
         self.bound.truncate(0);
         match self.program.find(self.module, &preset.model.text) {
             Some(Item::Definition(model)) => {
-                if model.definition.kind == archc_grammar::ast::DefinitionKind::Block {
+                if model.definition.kind == DefinitionKind::Block {
                     let problem = Diagnostic::error("preset/not-a-model", "a preset names a model")
                         .label(preset.model.span, "this is a block");
                     self.problems.push(problem);
@@ -174,6 +204,7 @@ impl Checker<'_> {
                     }
                     self.argument(argument, &Callee::Block(&definition), "");
                 }
+                self.repeated(&preset.arguments, &preset.model.text);
             }
             Some(Item::Preset(..)) => {
                 let problem = Diagnostic::error("preset/not-a-model", "a preset names a model")
@@ -181,7 +212,27 @@ impl Checker<'_> {
                 self.problems.push(problem);
             }
             Some(Item::Broken) => {}
+            None if is_reserved(&preset.model.text) => {
+                let problem = Diagnostic::error("preset/not-a-model", "a preset names a model")
+                    .label(preset.model.span, "this is a word of the language");
+                self.problems.push(problem);
+            }
             None => self.unknown(&preset.model.text, preset.model.span),
+        }
+    }
+
+    /// Hyperparameters that a preset gives twice.
+    fn repeated(&mut self, arguments: &[Argument], model: &str) {
+        for (at, argument) in arguments.iter().enumerate() {
+            let Some(name) = &argument.name else { continue };
+            let is_same = |other: &&Argument| other.name.as_ref().is_some_and(|own| own.text == name.text);
+            if let Some(first) = arguments.iter().take(at).find(is_same) {
+                let message = format!("`{}` of `{model}` is given twice", name.text);
+                let problem = Diagnostic::error("call/given-twice", message)
+                    .label(argument.value.span, "again here")
+                    .label(first.value.span, "first here");
+                self.problems.push(problem);
+            }
         }
     }
 
@@ -215,7 +266,10 @@ impl Checker<'_> {
                 }
             }
             StatementKind::Save { skip, value } => {
-                self.name(&skip.text, skip.span, inside);
+                if !self.is_bound(&skip.text) {
+                    self.unbound_skip(skip);
+                    self.bound.push(skip.text.clone());
+                }
                 self.expr(value, inside);
             }
             StatementKind::Skip { name, arguments } => {

@@ -51,6 +51,15 @@ impl Checker<'_> {
         self.problems.push(problem);
     }
 
+    pub(super) fn unbound_skip(&mut self, name: &Name) {
+        let help = did_you_mean(&name.text, self.bound.stack.iter().map(|name| &**name))
+            .unwrap_or_else(|| format!("declare it first: `skip {}(fuse: concat)`", name.text));
+        let problem = Diagnostic::error("name/unknown", format!("there is no skip `{}` to save to", name.text))
+            .label(name.span, "not declared here")
+            .help(help);
+        self.problems.push(problem);
+    }
+
     pub(super) fn argument_name(&mut self, name: &Name, definition: &Definition) {
         if definition.parameters.iter().any(|parameter| parameter.name.text == name.text) {
             return;
