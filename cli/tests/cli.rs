@@ -120,13 +120,54 @@ fn check_reports_json_for_machines() {
     let folder = Folder::with(&[("error.arch", ERROR)]);
     let run = folder.archc(&["check", "error.arch", "--format", "json"]).expect(FINDINGS);
     let report: Value = serde_json::from_str(&run.out).expect("JSON and nothing else");
-    let finding = &report["diagnostics"][0];
-    assert_eq!(finding["id"], "gate/softmax-singleton");
-    assert_eq!(finding["level"], "error");
-    assert_eq!(finding["labels"][0]["file"], "error.arch");
-    assert_eq!(finding["labels"][0]["line"], 2);
-    assert_eq!(report["errors"], 1);
-    assert!(finding["message"].as_str().is_some_and(|message| !message.is_empty()));
+    let at = |place: &str| report.pointer(place).cloned().unwrap_or_default();
+    assert_eq!(at("/errors"), 1);
+    assert_eq!(at("/diagnostics/0/id"), "gate/softmax-singleton");
+    assert_eq!(at("/diagnostics/0/level"), "error");
+    assert_eq!(at("/diagnostics/0/labels/0/file"), "error.arch");
+    assert_eq!(at("/diagnostics/0/labels/0/line"), 2);
+    assert!(at("/diagnostics/0/message").as_str().is_some_and(|message| !message.is_empty()));
+}
+
+/// What `check` finds in a spec of the project: levels and ids, once each.
+fn findings(spec: &str) -> (i32, Vec<String>) {
+    let run = run(&project(), &["check", spec, "--format", "json"]);
+    let report: Value = serde_json::from_str(&run.out).expect("JSON and nothing else");
+    let field = |finding: &Value, name| finding.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let found = report.get("diagnostics").and_then(Value::as_array).expect("a list");
+    let mut found: Vec<String> =
+        found.iter().map(|one| format!("{} {}", field(one, "level"), field(one, "id"))).collect();
+    found.dedup();
+    (run.code, found)
+}
+
+#[test]
+fn every_example_teaches_its_one_lesson() {
+    let lessons = [
+        ("specs/examples/additive_skip.arch", CLEAN, "warning skip/unnormalized-add"),
+        ("specs/examples/missing_zero_init.arch", CLEAN, "warning init/missing-zero"),
+        ("specs/examples/dead_branch.arch", FINDINGS, "error init/dead-product"),
+    ];
+    for (spec, code, lesson) in lessons {
+        assert_eq!(findings(spec), (code, vec![lesson.to_owned()]), "{spec}");
+    }
+    let examples = std::fs::read_dir(project().join("specs/examples")).expect("a folder");
+    assert_eq!(examples.count(), lessons.len(), "an example is not listed here");
+}
+
+#[test]
+fn specs_of_published_networks_and_the_library_are_clean_and_formatted() {
+    let mut specs = vec!["specs/std".to_owned()];
+    for entry in std::fs::read_dir(project().join("specs")).expect("a folder") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        if name.ends_with(".arch") {
+            specs.push(format!("specs/{name}"));
+        }
+    }
+    for spec in specs {
+        assert_eq!(findings(&spec), (CLEAN, vec![]), "{spec}");
+    }
+    run(&project(), &["fmt", "--check", "specs"]).expect(CLEAN);
 }
 
 #[test]
@@ -211,7 +252,8 @@ fn params_are_names_and_shapes() {
 fn models_lists_models_and_presets() {
     let run = run(&project(), &["models", "specs/dit.arch", "--format", "json"]).expect(CLEAN);
     let list: Value = serde_json::from_str(&run.out).expect("JSON");
-    let names: Vec<&str> = list.as_array().expect("a list").iter().filter_map(|entry| entry["name"].as_str()).collect();
+    let names: Vec<&str> =
+        list.as_array().expect("a list").iter().filter_map(|entry| entry.get("name")?.as_str()).collect();
     assert_eq!(names, ["DiT", "dit_s_2", "dit_b_2", "dit_l_2", "dit_xl_2"]);
 }
 

@@ -1,29 +1,36 @@
-//! Image to tokens.
+//! Image or vector to tokens.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
-    Passage,
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
 };
 use crate::analysis::liveness::facts::Grid;
 use crate::analysis::moments::Moments;
+use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
 use smallvec::smallvec;
 
 operator! {
-    /// One token for each pixel, row by row: `image[C, H, W] -> tokens[H*W, C]`.
+    /// A sequence: one token for each pixel, row by row, or a vector as the only token.
+    ///
+    /// `image[C, H, W] -> tokens[H*W, C]`, `vector[C] -> tokens[1, C]`.
     "to_tokens"(x)
     pub struct ToTokens {}
 }
 
 impl Operator for ToTokens {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
-        let misuse = |found: String| Misuse::new("type/kind", format!("`to_tokens` needs an image, found {found}")).at(0);
+        let misuse = |found: String| {
+            Misuse::new("type/kind", format!("`to_tokens` needs an image or a vector, found {found}")).at(0)
+        };
         let Some(x) = operands.first() else { return Err(misuse("nothing".to_owned())) };
         match (x.kind, x.dim(Axis::Height), x.dim(Axis::Width), x.dim(Axis::Channel)) {
             (Kind::Image, Some(height), Some(width), Some(channels)) => {
                 let count = height.times(width).map_err(|_| Misuse::new("shape/size", "too many tokens").at(0))?;
                 Ok(Type::new(Kind::Tokens, [count, channels.clone()]).with_batch(x.batched))
+            }
+            (Kind::Vector, _, _, Some(channels)) => {
+                Ok(Type::new(Kind::Tokens, [Dim::Known(1), channels.clone()]).with_batch(x.batched))
             }
             _ => Err(misuse(x.to_string())),
         }

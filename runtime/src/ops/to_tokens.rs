@@ -1,4 +1,4 @@
-//! Image to tokens.
+//! Image or vector to tokens.
 
 use super::{Call, Lower};
 use crate::value::Value;
@@ -9,6 +9,7 @@ use burn::tensor::backend::Backend;
 impl Lower for ToTokens {
     fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
         let [batch, tokens, channels] = call.shape::<3>();
+        // A vector is an image of one pixel.
         let x: Tensor<B, 3> = call.operand().reshape([batch, channels, tokens]);
         Value::of(x.swap_dims(1, 2))
     }
