@@ -189,10 +189,8 @@ pub struct JsonDiagnostic {
 }
 
 pub fn json(problem: &Diagnostic, sources: &SourceMap) -> JsonDiagnostic {
-    let label = |label: &archc_compiler::Label| JsonLabel {
-        place: Place::of(label.span, sources),
-        text: label.text.clone(),
-    };
+    let label =
+        |label: &archc_compiler::Label| JsonLabel { place: Place::of(label.span, sources), text: label.text.clone() };
     let frame = |frame: &Frame| JsonFrame {
         callee: frame.callee.clone(),
         inside: frame.inside.clone(),

@@ -14,11 +14,9 @@ use std::sync::Arc;
 /// Hyperparameters from the command line.
 pub fn settings(settings: &Settings) -> Result<Vec<(Arc<str>, Expr)>, String> {
     let parse = |text: &String| {
-        let (name, value) =
-            text.split_once('=').ok_or_else(|| format!("`--set {text}`: write `--set name=value`"))?;
-        let expr = parse_expression(value, FileId(u32::MAX)).map_err(|problem| {
-            format!("`--set {text}`: {}", problem.message)
-        })?;
+        let (name, value) = text.split_once('=').ok_or_else(|| format!("`--set {text}`: write `--set name=value`"))?;
+        let expr = parse_expression(value, FileId(u32::MAX))
+            .map_err(|problem| format!("`--set {text}`: {}", problem.message))?;
         Ok((Arc::from(name.trim()), expr))
     };
     settings.set.iter().map(parse).collect()

@@ -47,7 +47,8 @@ pub fn run(options: &Models) -> Result<Outcome, String> {
         let name = files::name(&path);
         match Program::load(&name, &Files) {
             Ok((program, problems)) => {
-                let errors: Vec<Diagnostic> = problems.into_iter().filter(|p| has_errors(std::slice::from_ref(p))).collect();
+                let errors: Vec<Diagnostic> =
+                    problems.into_iter().filter(|p| has_errors(std::slice::from_ref(p))).collect();
                 if !errors.is_empty() {
                     render::pretty_to_stderr(&errors, &program.sources);
                     outcome = Outcome::Findings;

@@ -181,8 +181,8 @@ pub struct Flow<'a> {
     /// Parts of the token axis and of the channel axis of the result.
     pub rows: usize,
     pub columns: usize,
-    /// For a cut: parts of the operand before the one where it starts.
-    pub cut_offset: usize,
+    /// For a cut: how many parts of its operand lie before it. None where the operand is not divided there.
+    pub cut: Option<usize>,
 }
 
 impl Flow<'_> {
