@@ -8,6 +8,7 @@ use archc_compiler::source::{SourceError, Sources};
 use archc_compiler::{FileId, Options, compile};
 use archc_runtime::tensors::{self, TensorFile, Tensors};
 use archc_runtime::{Device, HostTensor, Request, Weights, init, open};
+use libtest_mimic::{Arguments, Trial};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,13 @@ const GRADIENT: f64 = 1e-4;
 /// Constructions of the small model to draw statistics of initialisers from.
 const DRAWS: u64 = 12;
 
+/// `tests/reference/tiny/<id>/spec.yaml`: which spec describes the network. The preset has the id as its name.
 #[derive(Deserialize)]
 struct Case {
+    #[serde(skip)]
     id: String,
     spec: String,
-    model: String,
+    /// Hyperparameters of the small configuration.
     tiny: BTreeMap<String, String>,
 }
 
@@ -70,7 +73,37 @@ fn text(path: &str) -> String {
 }
 
 fn cases() -> Vec<Case> {
-    serde_yaml::from_str(&text("models.yaml")).expect("the list of models")
+    let folders = std::fs::read_dir(reference().join("tiny")).expect("the reference");
+    let mut ids: Vec<String> =
+        folders.map(|entry| entry.expect("a folder").file_name().to_string_lossy().into_owned()).collect();
+    ids.sort();
+    let case = |id: String| {
+        let case: Case = serde_yaml::from_str(&text(&format!("tiny/{id}/spec.yaml"))).expect("a description");
+        Case { id, ..case }
+    };
+    ids.into_iter().map(case).collect()
+}
+
+/// One test for each network and each kind of comparison.
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut tests = vec![];
+    for case in cases().into_iter().map(Arc::new) {
+        let mut test = |what: &str, check: fn(&Case)| {
+            let (name, case) = (format!("{}::{what}", case.id), case.clone());
+            tests.push(Trial::test(name, move || {
+                check(&case);
+                Ok(())
+            }));
+        };
+        test("parameters", parameters_have_the_published_names_shapes_order_and_count);
+        test("outputs", outputs_and_gradients_are_those_of_the_released_code);
+        test("small_signals", small_signals_show_the_eps_of_every_norm);
+        if reference().join("tiny").join(&case.id).join("init.tsv").exists() {
+            test("initialisers", initialisers_draw_from_the_published_distributions);
+        }
+    }
+    libtest_mimic::run(&arguments, tests).exit();
 }
 
 impl Case {
@@ -82,7 +115,7 @@ impl Case {
                 (Arc::from(&**name), value)
             })
             .collect();
-        let compiled = compile(&self.spec, Some(&self.model), &settings, &Specs, &Options::default()).expect("a model");
+        let compiled = compile(&self.spec, Some(&self.id), &settings, &Specs, &Options::default()).expect("a model");
         let findings: Vec<&str> = compiled.diagnostics.iter().map(|finding| &*finding.message).collect();
         assert_eq!(findings, Vec::<&str>::new(), "{}: a published network has findings", self.id);
         Arc::new(compiled.graph.expect("a graph"))
@@ -109,19 +142,16 @@ fn published_table(table: &str) -> Vec<String> {
     table.lines().map(|line| line.trim_end_matches("\tparam").trim_end_matches("\tbuffer").to_owned()).collect()
 }
 
-#[test]
-fn parameters_have_the_published_names_shapes_order_and_count() {
-    for case in cases() {
-        let graph = case.graph(&BTreeMap::new());
-        assert_eq!(parameter_table(&graph), published_table(&text(&format!("full/{}.tsv", case.id))), "{}", case.id);
-        let full: Full = serde_json::from_str(&text(&format!("full/{}.json", case.id))).expect("counts");
-        let frozen = graph.parameters.iter().filter(|parameter| !parameter.trainable);
-        assert_eq!(graph.parameter_elements(), full.total_parameters, "{}", case.id);
-        assert_eq!(frozen.map(|parameter| parameter.elements()).sum::<u64>(), full.frozen_parameters, "{}", case.id);
-        let tiny = case.graph(&case.tiny);
-        let published = published_table(&text(&format!("tiny/{}/tensors.tsv", case.id)));
-        assert_eq!(parameter_table(&tiny), published, "{}, small", case.id);
-    }
+fn parameters_have_the_published_names_shapes_order_and_count(case: &Case) {
+    let graph = case.graph(&BTreeMap::new());
+    assert_eq!(parameter_table(&graph), published_table(&text(&format!("full/{}.tsv", case.id))), "{}", case.id);
+    let full: Full = serde_json::from_str(&text(&format!("full/{}.json", case.id))).expect("counts");
+    let frozen = graph.parameters.iter().filter(|parameter| !parameter.trainable);
+    assert_eq!(graph.parameter_elements(), full.total_parameters, "{}", case.id);
+    assert_eq!(frozen.map(|parameter| parameter.elements()).sum::<u64>(), full.frozen_parameters, "{}", case.id);
+    let tiny = case.graph(&case.tiny);
+    let published = published_table(&text(&format!("tiny/{}/tensors.tsv", case.id)));
+    assert_eq!(parameter_table(&tiny), published, "{}, small", case.id);
 }
 
 /// Differences of one run.
@@ -229,35 +259,29 @@ fn compare(case: &Case, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) 
     comparison
 }
 
-#[test]
-fn outputs_and_gradients_are_those_of_the_released_code() {
-    for case in cases() {
-        let (weights, io) = (case.file("weights.safetensors"), case.file("io.safetensors"));
-        compare(&case, &weights, &io.tensors().expect("tensors"), OUTPUT).conclude(&case.id, 15);
-    }
+fn outputs_and_gradients_are_those_of_the_released_code(case: &Case) {
+    let (weights, io) = (case.file("weights.safetensors"), case.file("io.safetensors"));
+    compare(case, &weights, &io.tensors().expect("tensors"), OUTPUT).conclude(&case.id, 15);
 }
 
-#[test]
-fn small_signals_show_the_eps_of_every_norm() {
-    for case in cases() {
-        let weights = case.file("weights.safetensors");
-        let weights = weights.tensors().expect("tensors");
-        let small = case.config().small_signal;
-        let scaled = |name: String| {
-            let mut tensor = weights.read(&name).expect("a weight");
-            if small.scaled_tensors.contains(&name) {
-                let data = tensor.to_f32().into_iter().map(|value| value * small.factor).collect();
-                tensor = HostTensor::f32(tensor.shape, data);
-            }
-            (name, tensor)
-        };
-        let scaled: BTreeMap<String, HostTensor> = weights.names().into_iter().map(scaled).collect();
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("small.safetensors");
-        tensors::write(&path, &scaled).expect("written");
-        let (small, io) = (TensorFile::open(&path).expect("a file"), case.file("io_small.safetensors"));
-        compare(&case, &small, &io.tensors().expect("tensors"), GRADIENT).conclude(&case.id, 5);
-    }
+fn small_signals_show_the_eps_of_every_norm(case: &Case) {
+    let weights = case.file("weights.safetensors");
+    let weights = weights.tensors().expect("tensors");
+    let small = case.config().small_signal;
+    let scaled = |name: String| {
+        let mut tensor = weights.read(&name).expect("a weight");
+        if small.scaled_tensors.contains(&name) {
+            let data = tensor.to_f32().into_iter().map(|value| value * small.factor).collect();
+            tensor = HostTensor::f32(tensor.shape, data);
+        }
+        (name, tensor)
+    };
+    let scaled: BTreeMap<String, HostTensor> = weights.names().into_iter().map(scaled).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("small.safetensors");
+    tensors::write(&path, &scaled).expect("written");
+    let (small, io) = (TensorFile::open(&path).expect("a file"), case.file("io_small.safetensors"));
+    compare(case, &small, &io.tensors().expect("tensors"), GRADIENT).conclude(&case.id, 5);
 }
 
 /// A row of `init.tsv`: what many constructions of the released model showed.
@@ -281,36 +305,29 @@ fn measured(table: &str) -> Vec<Measured> {
     table.lines().skip(1).map(row).collect()
 }
 
-#[test]
-fn initialisers_draw_from_the_published_distributions() {
-    let mut compared = 0;
-    for case in cases() {
-        let Ok(table) = std::fs::read_to_string(reference().join("tiny").join(&case.id).join("init.tsv")) else {
-            continue;
-        };
-        let graph = case.graph(&case.tiny);
-        let fixed = case.file("weights.safetensors");
-        let fixed = fixed.tensors().expect("tensors");
-        for row in measured(&table) {
-            let what = format!("{}: {}", case.id, row.name);
-            let parameter = graph.parameters.iter().find(|own| *own.path == *row.name).expect("a parameter");
-            let drawn: Vec<f32> = (0..DRAWS).flat_map(|seed| init::parameter(&graph, parameter, seed)).collect();
-            compared += 1;
-            match row.family.as_str() {
-                "zero" => assert!(drawn.iter().all(|value| *value == 0.0), "{what} is not zero"),
-                "fixed" => {
-                    let mut comparison = Comparison::default();
-                    let own = init::parameter(&graph, parameter, 0);
-                    let shape = parameter.shape.iter().map(|size| *size as usize).collect();
-                    let published = fixed.read(&row.name).expect("a table");
-                    comparison.check(&what, &HostTensor::f32(shape, own), &published, 1e-6);
-                    comparison.conclude(&what, 1);
-                }
-                family => check_distribution(&what, family, &drawn, &row),
+fn initialisers_draw_from_the_published_distributions(case: &Case) {
+    let table = measured(&text(&format!("tiny/{}/init.tsv", case.id)));
+    assert!(table.len() > 10, "only {} tensors to compare", table.len());
+    let graph = case.graph(&case.tiny);
+    let fixed = case.file("weights.safetensors");
+    let fixed = fixed.tensors().expect("tensors");
+    for row in table {
+        let what = format!("{}: {}", case.id, row.name);
+        let parameter = graph.parameters.iter().find(|own| *own.path == *row.name).expect("a parameter");
+        let drawn: Vec<f32> = (0..DRAWS).flat_map(|seed| init::parameter(&graph, parameter, seed)).collect();
+        match row.family.as_str() {
+            "zero" => assert!(drawn.iter().all(|value| *value == 0.0), "{what} is not zero"),
+            "fixed" => {
+                let mut comparison = Comparison::default();
+                let own = init::parameter(&graph, parameter, 0);
+                let shape = parameter.shape.iter().map(|size| *size as usize).collect();
+                let published = fixed.read(&row.name).expect("a table");
+                comparison.check(&what, &HostTensor::f32(shape, own), &published, 1e-6);
+                comparison.conclude(&what, 1);
             }
+            family => check_distribution(&what, family, &drawn, &row),
         }
     }
-    assert!(compared > 50, "only {compared} tensors were compared");
 }
 
 /// Mean, spread and shape within five standard errors of two samples.
