@@ -210,7 +210,8 @@ impl Line {
 pub struct Grid {
     rows: usize,
     columns: usize,
-    cells: SmallVec<[Facts; 2]>,
+    /// As many as fit into the room that a pointer to more would take.
+    cells: SmallVec<[Facts; 16]>,
 }
 
 impl Grid {
@@ -223,8 +224,13 @@ impl Grid {
     }
 
     pub fn build(rows: usize, columns: usize, cell: impl Fn(usize, usize) -> Facts) -> Self {
-        let cells = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-        Self { rows, columns, cells: cells.map(|(row, column)| cell(row, column)).collect() }
+        let mut cells = SmallVec::with_capacity(rows * columns);
+        for row in 0..rows {
+            for column in 0..columns {
+                cells.push(cell(row, column));
+            }
+        }
+        Self { rows, columns, cells }
     }
 
     pub fn rows(&self) -> usize {

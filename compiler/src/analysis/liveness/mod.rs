@@ -23,6 +23,7 @@
 //! Three assumptions stand behind "almost all": distinct paths do not cancel (`x - x` is taken to be non-zero), ε in a
 //! normalisation keeps scale directions alive, and every output takes part in the loss with a generic target.
 
+mod agenda;
 pub mod facts;
 mod parts;
 mod view;

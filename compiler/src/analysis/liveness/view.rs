@@ -1,5 +1,6 @@
 //! The propagation of facts at one step, with the tokens in given parts.
 
+use super::agenda::Agenda;
 use super::facts::{Facts, Grid};
 use super::parts::Parts;
 use crate::dim::Dim;
@@ -9,8 +10,6 @@ use crate::ops::concat::JoinAxis;
 use crate::ops::{Flow, Gradients, Op, ParameterCells};
 use crate::types::{Axis, Type};
 use smallvec::SmallVec;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 pub(super) struct View<'g> {
     graph: &'g Graph,
@@ -22,11 +21,10 @@ pub(super) struct View<'g> {
     pub parameters: Vec<Grid>,
     /// Facts of their gradients so far.
     pub gradients: Vec<Grid>,
-    /// Nodes to look at again, nearest to the inputs first, and nearest to the outputs first.
-    up: BinaryHeap<Reverse<NodeId>>,
-    down: BinaryHeap<NodeId>,
-    queued_up: Vec<bool>,
-    queued_down: Vec<bool>,
+    /// Nodes to look at again, nearest to the inputs first.
+    up: Agenda,
+    /// The same nearest to the outputs first: it holds the distances from the last node.
+    down: Agenda,
 }
 
 impl<'g> View<'g> {
@@ -41,10 +39,8 @@ impl<'g> View<'g> {
             forward,
             parameters: vec![],
             gradients: vec![],
-            up: BinaryHeap::with_capacity(count),
-            down: BinaryHeap::with_capacity(count),
-            queued_up: vec![false; count],
-            queued_down: vec![false; count],
+            up: Agenda::new(count),
+            down: Agenda::new(count),
             channels,
             tokens,
         };
@@ -151,25 +147,22 @@ impl<'g> View<'g> {
     }
 
     fn look_up(&mut self, id: NodeId) {
-        if let Some(queued @ false) = self.queued_up.get_mut(id.index()) {
-            *queued = true;
-            self.up.push(Reverse(id));
-        }
+        self.up.insert(id.index());
     }
 
     fn look_down(&mut self, id: NodeId) {
-        if let Some(queued @ false) = self.queued_down.get_mut(id.index()) {
-            *queued = true;
-            self.down.push(id);
-        }
+        self.down.insert(self.mirrored(id.index()));
+    }
+
+    /// Position of a node counted from the last one, and back.
+    fn mirrored(&self, index: usize) -> usize {
+        self.graph.node_count() - 1 - index
     }
 
     /// Derives every fact that follows from those that hold.
     pub fn propagate(&mut self) {
-        while let Some(Reverse(id)) = self.up.pop() {
-            if let Some(queued) = self.queued_up.get_mut(id.index()) {
-                *queued = false;
-            }
+        while let Some(index) = self.up.pop() {
+            let id = NodeId(index as u32);
             let node = self.graph.node(id);
             let grid = match &node.kind {
                 NodeKind::Input(_) => self.forward.get(id.index()).map(|grid| grid.map(|_, _, _| Facts::GENERIC)),
@@ -185,11 +178,8 @@ impl<'g> View<'g> {
             }
             self.look_down(id);
         }
-        while let Some(id) = self.down.pop() {
-            if let Some(queued) = self.queued_down.get_mut(id.index()) {
-                *queued = false;
-            }
-            self.send_back(id);
+        while let Some(index) = self.down.pop() {
+            self.send_back(NodeId(self.mirrored(index) as u32));
         }
     }
 
