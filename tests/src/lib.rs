@@ -27,4 +27,5 @@ pub mod corpus;
 pub mod expectation;
 pub mod markdown;
 pub mod mutation;
+pub mod pages;
 pub mod run;

@@ -31,6 +31,21 @@ pub struct RuleInfo {
     run: fn(&Context<'_>) -> Vec<(NodeId, Diagnostic)>,
 }
 
+impl RuleInfo {
+    /// The reference page: a title, then the doc comment of the rule.
+    pub fn page(&self) -> String {
+        let lines: Vec<&str> = self.doc.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        format!("# {} ({})\n\n{}\n", self.id, self.level.name(), lines.join("\n").trim())
+    }
+
+    /// What it does, in a sentence or two.
+    pub fn summary(&self) -> String {
+        let after = self.doc.split("What it does").nth(1).unwrap_or(self.doc);
+        let paragraph = after.trim().split("\n\n").next().unwrap_or("");
+        paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// One thing that a rule found: facts, and how to say them.
 pub(crate) trait Rule: Sized {
     const ID: &'static str;

@@ -22,7 +22,7 @@ rule! {
     /// ```arch
     /// model Halves(x: image[4, H, W]) -> image[4, H, W] {
     ///     let down = x -> conv2d(4, kernel: 3, stride: 2) @down
-    ///     x + (down -> upsample(2) -> group_norm(2) @norm)
+    ///     concat(x, down -> upsample(2)) -> conv2d(4, kernel: 3) @out
     /// }
     /// ```
     ///
@@ -33,7 +33,7 @@ rule! {
     ///     assert(H % 2 == 0, "the way down halves the height")
     ///     assert(W % 2 == 0, "the way down halves the width")
     ///     let down = x -> conv2d(4, kernel: 3, stride: 2) @down
-    ///     x + (down -> upsample(2) -> group_norm(2) @norm)
+    ///     concat(x, down -> upsample(2)) -> conv2d(4, kernel: 3) @out
     /// }
     /// ```
     ///

@@ -1,0 +1,172 @@
+//! Declarations to the pages of `specs/reference`: operators, rules, standard library.
+
+use crate::corpus;
+use archc_compiler::ops::signature::{AttributeInfo, Operands, Signature};
+use archc_compiler::{FileId, library, lint, ops};
+use archc_grammar::ast::{Definition, ItemKind};
+use archc_grammar::{Span, parse};
+use std::fs;
+
+/// A generated file of the repository.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// From the root of the repository.
+    pub path: &'static str,
+    pub text: String,
+}
+
+impl Page {
+    pub fn is_current(&self) -> bool {
+        corpus::read(self.path) == self.text
+    }
+
+    pub fn write(&self) -> std::io::Result<()> {
+        let path = corpus::root().join(self.path);
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, &self.text)
+    }
+}
+
+/// Whether files are to be rewritten rather than compared.
+pub fn is_update() -> bool {
+    std::env::var_os("UPDATE_PAGES").is_some()
+}
+
+/// All generated pages.
+pub fn pages() -> Vec<Page> {
+    vec![
+        Page { path: "specs/reference/operators.md", text: operators() },
+        Page { path: "specs/reference/rules.md", text: rules() },
+        Page { path: "specs/reference/standard-library.md", text: standard_library() },
+    ]
+}
+
+const GENERATED: &str =
+    "<!-- Generated from the declarations. To refresh: UPDATE_PAGES=1 cargo test -p archc-tests --test pages -->";
+
+fn operators() -> String {
+    let mut page = format!(
+        "# Operators\n\n{GENERATED}\n\n\
+         Operators are what everything else is made of. An operator is called with its tensors, then its attributes:\n\
+         `linear(x, 64)`, or behind an arrow, `x -> linear(64)`. Attributes may be named, `x -> linear(features: 64)`.\n\n\
+         An operator that has parameters takes two more arguments, always by name: `init` says how its weight starts,\n\
+         `bias_init` how its bias does. The batch axis is implicit in every type. Shapes of parameters are those of\n\
+         PyTorch.\n"
+    );
+    for signature in ops::signatures() {
+        page.push_str(&operator(signature));
+    }
+    page
+}
+
+fn operator(signature: &Signature) -> String {
+    let mut text = format!("\n## {}\n\n```text\n{}\n```\n\n", signature.name, call(signature));
+    text.push_str(&prose(signature.doc));
+    text.push('\n');
+    if !signature.attributes.is_empty() {
+        text.push_str("\n| attribute | expects | default | meaning |\n|---|---|---|---|\n");
+        for attribute in signature.attributes {
+            text.push_str(&row(attribute));
+        }
+    }
+    text
+}
+
+/// `conv2d(x, features: .., kernel: .., stride: .. = 1)`
+fn call(signature: &Signature) -> String {
+    let operands: Vec<String> = match signature.operands {
+        Operands::Fixed(names) => names.iter().map(|name| (*name).to_owned()).collect(),
+        Operands::Variadic(name) => vec![format!("{name}1"), format!("{name}2"), "..".to_owned()],
+    };
+    let attributes = signature.attributes.iter().map(|attribute| match default(attribute) {
+        Some(default) => format!("{}: {default}", attribute.name),
+        None => format!("{}: ..", attribute.name),
+    });
+    let arguments: Vec<String> = operands.into_iter().chain(attributes).collect();
+    format!("{}({})", signature.name, arguments.join(", "))
+}
+
+fn default(attribute: &AttributeInfo) -> Option<String> {
+    attribute.default.map(|default| default())
+}
+
+fn row(attribute: &AttributeInfo) -> String {
+    let default = default(attribute).map_or("required".to_owned(), |default| format!("`{default}`"));
+    let doc = attribute.doc.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("| `{}` | {} | {default} | {doc} |\n", attribute.name, attribute.expected)
+}
+
+/// A doc comment without the blank behind its slashes.
+fn prose(doc: &str) -> String {
+    let lines: Vec<&str> = doc.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+fn rules() -> String {
+    let mut page = format!(
+        "# Rules\n\n{GENERATED}\n\n\
+         A rule reads the graph of a model, not the text: how an architecture is written makes no difference to what is\n\
+         found. `archc check` runs all rules, `archc explain RULE` shows the page of one. A finding can be excused where\n\
+         it stands with `#[allow(RULE, \"reason\")]`.\n\n\
+         | rule | level | what it does |\n|---|---|---|\n"
+    );
+    for rule in lint::rules() {
+        let anchor: String = rule.id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let row = format!(
+            "| [`{}`](#{anchor}-{level}) | {level} | {} |\n",
+            rule.id,
+            rule.summary(),
+            level = rule.level.name()
+        );
+        page.push_str(&row);
+    }
+    for rule in lint::rules() {
+        // The page of a rule stands by itself; here it is a chapter.
+        let lines = rule.page();
+        let mut code = false;
+        page.push('\n');
+        for line in lines.lines() {
+            code ^= line.starts_with("```");
+            if line.starts_with('#') && !code {
+                page.push('#');
+            }
+            page.push_str(line);
+            page.push('\n');
+        }
+    }
+    page
+}
+
+fn standard_library() -> String {
+    let mut page = format!(
+        "# Standard library\n\n{GENERATED}\n\n\
+         Blocks written in the language, under `specs/std`, and part of the program: `use std.transformer.{{Mlp}}` needs no\n\
+         file. They are ordinary blocks, to be read, copied and changed.\n"
+    );
+    for (name, source) in library::STD {
+        page.push_str(&module(name, source));
+    }
+    page
+}
+
+fn module(name: &str, source: &str) -> String {
+    let mut text = format!("\n## std.{name}\n\n{}\n", introduction(source));
+    for item in parse(source, FileId(0)).file.items {
+        if let ItemKind::Definition(definition) = item.kind {
+            text.push_str(&block(&definition, source));
+        }
+    }
+    text
+}
+
+/// The first comment of a file that belongs to no item.
+fn introduction(source: &str) -> String {
+    let lines = source.lines().skip_while(|line| !line.starts_with("// "));
+    let lines: Vec<&str> = lines.map_while(|line| line.strip_prefix("// ")).collect();
+    lines.join("\n")
+}
+
+fn block(definition: &Definition, source: &str) -> String {
+    let span: Span = definition.header;
+    format!("\n### {}\n\n{}\n\n```text\n{}\n```\n", definition.name.text, definition.docs, span.text(source).trim())
+}

@@ -1,0 +1,79 @@
+//! The generated pages of `specs/reference`.
+
+use archc_compiler::{FileId, library, lint, ops};
+use archc_grammar::ast::ItemKind;
+use archc_tests::case::cases;
+use archc_tests::markdown::arch_blocks;
+use archc_tests::pages::{is_update, pages};
+use archc_tests::{corpus, run};
+
+#[test]
+fn pages_are_current() {
+    for page in pages() {
+        if is_update() {
+            page.write().unwrap_or_else(|error| panic!("{}: {error}", page.path));
+        }
+        assert!(
+            page.is_current(),
+            "`{}` is stale; refresh it with `UPDATE_PAGES=1 cargo test -p archc-tests --test pages`",
+            page.path
+        );
+    }
+    let known: Vec<&str> = pages().iter().map(|page| page.path).collect();
+    let stray: Vec<String> =
+        corpus::files("specs/reference", "md").into_iter().filter(|file| !known.contains(&file.as_str())).collect();
+    assert!(stray.is_empty(), "nothing generates {stray:?}");
+}
+
+/// Blocks of the standard library, with whether they say what they are.
+fn library_blocks() -> Vec<(String, bool)> {
+    let items = library::STD.iter().flat_map(|(_, source)| archc_grammar::parse(source, FileId(0)).file.items);
+    let blocks = items.filter_map(|item| match item.kind {
+        ItemKind::Definition(definition) => Some((definition.name.text.to_string(), !definition.docs.is_empty())),
+        ItemKind::Use(_) | ItemKind::Preset(_) => None,
+    });
+    blocks.collect()
+}
+
+#[test]
+fn everything_declared_is_documented() {
+    let mut missing: Vec<String> = vec![];
+    for signature in ops::signatures() {
+        missing.extend(signature.doc.trim().is_empty().then(|| signature.name.to_owned()));
+        let silent = signature.attributes.iter().filter(|attribute| attribute.doc.trim().is_empty());
+        missing.extend(silent.map(|attribute| format!("{}.{}", signature.name, attribute.name)));
+    }
+    missing.extend(library_blocks().into_iter().filter(|(_, documented)| !documented).map(|(name, _)| name));
+    assert!(missing.is_empty(), "without a doc comment: {missing:?}");
+}
+
+#[test]
+fn every_rule_has_the_headings_of_a_page() {
+    for rule in lint::rules() {
+        let headings: Vec<&str> = rule.doc.lines().filter_map(|line| line.trim().strip_prefix("## ")).collect();
+        let expected = ["What it does", "Why is this bad", "Example", "Use instead", "References"];
+        assert_eq!(headings, expected, "{}", rule.id);
+    }
+}
+
+/// The example of a page triggers its rule, and the replacement triggers none.
+#[test]
+fn examples_of_rules_say_what_they_show() {
+    let mut report = String::new();
+    for rule in lint::rules() {
+        let page = rule.page();
+        for case in cases(rule.id, arch_blocks(&page)) {
+            let found =
+                run::diagnostics(&case).map(|(problems, _)| problems.iter().map(|own| own.id.to_string()).collect());
+            let found: Vec<String> = found.unwrap_or_else(|message| vec![message]);
+            let is_right = match case.heading.rsplit(" > ").next() {
+                Some("Example") => found.iter().any(|id| id == rule.id),
+                _ => found.is_empty(),
+            };
+            if !is_right {
+                report.push_str(&format!("{} ({}): {found:?}\n", rule.id, case.heading));
+            }
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
