@@ -226,7 +226,14 @@ impl Elaborator<'_> {
 
     fn input_type(&mut self, parameter: &Parameter) -> Option<Type> {
         let TypeExpr::Plain { name, arguments, span } = &parameter.kind else { return None };
-        let kind = Kind::from_name(&name.text)?;
+        let Some(kind) = Kind::from_name(&name.text) else {
+            let problem =
+                Diagnostic::error("type/kind", format!("an input has a layout, which `{}` leaves open", name.text))
+                    .label(*span, "which one?")
+                    .help("`features` is for blocks; write `image[C, H, W]`, `tokens[N, D]` or `vector[D]`");
+            self.report(problem);
+            return None;
+        };
         // Reported by the check of names.
         if arguments.len() != kind.axes().len() {
             return None;
