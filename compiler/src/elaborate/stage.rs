@@ -99,18 +99,9 @@ impl Elaborator<'_> {
                 })
             }
             StageKind::Chain(stages) => {
-                let mut value = Value::Tensor(input);
-                for stage in stages {
-                    value = match value {
-                        Value::Tensor(input) => self.invoke(stage, input),
-                        Value::Poison => return Value::Poison,
-                        other => {
-                            let found = format!("it is given {}", other.describe());
-                            return self.error("type/pipe", "an arrow takes one tensor", stage.span, &found);
-                        }
-                    };
-                }
-                value
+                // `identity` has nothing in it to name.
+                let label = stage.label.as_ref().filter(|_| !stages.is_empty());
+                self.labelled_scope(label, stage.span, |elaborator| elaborator.invoke_chain(stages, input))
             }
             StageKind::Body { body, captured } => {
                 let (body, captured) = (body.clone(), captured.clone());
@@ -121,6 +112,21 @@ impl Elaborator<'_> {
                 })
             }
         })
+    }
+
+    fn invoke_chain(&mut self, stages: &[Arc<Stage>], input: NodeId) -> Value {
+        let mut value = Value::Tensor(input);
+        for stage in stages {
+            value = match value {
+                Value::Tensor(input) => self.invoke(stage, input),
+                Value::Poison => return Value::Poison,
+                other => {
+                    let found = format!("it is given {}", other.describe());
+                    return self.error("type/pipe", "an arrow takes one tensor", stage.span, &found);
+                }
+            };
+        }
+        value
     }
 
     /// Gives a stage two tensors: for fusions and gates.
