@@ -257,7 +257,9 @@ impl Elaborator<'_> {
         let mut problem = Diagnostic::error(misuse.id, misuse.message).label(span, given);
         for operand in shown {
             let made = self.graph.node(operand).span;
-            if made != span {
+            // Parts of one cut were made in one place.
+            let is_new = problem.labels.iter().all(|label| label.span != made);
+            if is_new {
                 problem = problem.label(made, format!("this is {}", self.ty(operand)));
             }
         }
