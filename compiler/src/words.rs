@@ -64,6 +64,26 @@ pub const INITIALISERS: &[Word] = &[
     word("zero", "zero", "every element is zero"),
 ];
 
+/// Options of a `residual`.
+pub const RESIDUAL_OPTIONS: &[Word] = &[
+    word("scale", "scale: 0.5", "multiplies the branch by a number or a tensor, or sends it through a stage"),
+    word("gate", "gate: g", "as `scale`; the graph records that it is a gate"),
+    word("shortcut", "shortcut: conv2d(64, kernel: 1)", "a stage that the input goes through before the sum"),
+    word("after", "after: sqrt(0.5)", "as `scale`, of the sum"),
+    word("drop", "drop: 0.1", "in training, leaves the branch out of a sample with this probability"),
+];
+
+/// Options of a `skip`.
+pub const SKIP_OPTIONS: &[Word] = &[
+    word("fuse", "fuse: concat", "how the decoder feature and the saved one become one: `concat`, `add`, or a block"),
+    word("norm", "norm: group_norm(32)", "a stage that the saved feature goes through first"),
+    word("scale", "scale: 0.7", "multiplies it by a number or a tensor, or sends it through a stage"),
+    word("gate", "gate: g", "multiplies it by a tensor, or by what a stage makes of it, or of both features"),
+    word("renorm", "renorm: true", "divides the result by `sqrt(1 + factor^2)`"),
+    word("filter", "filter: conv2d(64, kernel: 3)", "a second stage, behind `norm`"),
+    word("drop", "drop: 0.05", "in training, leaves it out of a sample with this probability"),
+];
+
 /// Numbers with a name.
 pub const CONSTANTS: &[Word] = &[word("inf", "inf", "infinity"), word("pi", "pi", "3.14159..")];
 

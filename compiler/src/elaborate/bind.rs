@@ -7,6 +7,7 @@ use crate::ops::signature::{Operands, Signature};
 use crate::program::{DefinitionRef, list};
 use crate::suggest::did_you_mean;
 use crate::types::Kind;
+use crate::words::{self, Word};
 use archc_grammar::ast::{Argument, Expr, ExprKind, Name, Parameter, TypeExpr};
 use archc_grammar::{Diagnostic, Span};
 
@@ -108,19 +109,19 @@ impl Elaborator<'_> {
         &mut self,
         callee: &str,
         argument: &'a Argument,
-        known: &[&'static str],
+        known: &'static [Word],
         span: Span,
     ) -> Option<&'a Name> {
         match &argument.name {
-            Some(name) if known.contains(&&*name.text) => Some(name),
+            Some(name) if words::find(known, &name.text).is_some() => Some(name),
             Some(_) => {
-                self.unknown_argument(callee, argument, known.iter().copied(), span);
+                self.unknown_argument(callee, argument, words::names(known), span);
                 None
             }
             None => {
                 let problem = Diagnostic::error("call/arguments", format!("the options of a `{callee}` are named"))
                     .label(argument.value.span, "which one is this?")
-                    .help(format!("there are {}", list(known.iter().copied())));
+                    .help(format!("there are {}", list(words::names(known))));
                 self.report(problem);
                 None
             }

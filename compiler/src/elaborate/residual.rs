@@ -6,6 +6,7 @@ use crate::ir::{NodeId, Role, ScopeKind};
 use crate::ops::attribute::Rate;
 use crate::ops::dropout::MaskUnit;
 use crate::ops::{Add, Affine, Dropout, Multiply};
+use crate::words;
 use archc_grammar::ast::Argument;
 use archc_grammar::{Diagnostic, Span};
 use std::sync::Arc;
@@ -13,10 +14,9 @@ use std::sync::Arc;
 impl Elaborator<'_> {
     /// `residual(scale: 0.5, gate: g, shortcut: conv2d(64, kernel: 1), after: sqrt(0.5), drop: 0.1)`
     pub(super) fn residual_options(&mut self, arguments: &[Argument], span: Span) -> Option<ResidualOptions> {
-        const NAMES: [&str; 5] = ["scale", "gate", "shortcut", "after", "drop"];
         let mut options = ResidualOptions::default();
         for argument in arguments {
-            let name = self.option_name("residual", argument, &NAMES, span)?;
+            let name = self.option_name("residual", argument, words::RESIDUAL_OPTIONS, span)?;
             let value = match &*name.text {
                 "shortcut" => self.eval_stage(&argument.value),
                 _ => self.eval(&argument.value),

@@ -10,6 +10,7 @@ use crate::ops::concat::JoinAxis;
 use crate::ops::dropout::MaskUnit;
 use crate::ops::{Activation, Add, Affine, Concat, Dropout, Multiply, Op};
 use crate::types::{Axis, Kind};
+use crate::words;
 use archc_grammar::ast::{Argument, Expr, Name};
 use archc_grammar::{Diagnostic, Label, Span};
 use std::sync::Arc;
@@ -40,8 +41,6 @@ struct Saved {
     span: Span,
 }
 
-const NAMES: [&str; 7] = ["fuse", "norm", "scale", "gate", "renorm", "filter", "drop"];
-
 impl Elaborator<'_> {
     /// `skip long(fuse: add, norm: group_norm(groups: 32))`
     pub(super) fn skip_statement(&mut self, name: &Name, arguments: &[Argument], span: Span) {
@@ -55,7 +54,7 @@ impl Elaborator<'_> {
     fn policy(&mut self, arguments: &[Argument], span: Span) -> Option<Policy> {
         let mut policy = Policy::default();
         for (at, argument) in arguments.iter().enumerate() {
-            let name = self.option_name("skip", argument, &NAMES, span)?;
+            let name = self.option_name("skip", argument, words::SKIP_OPTIONS, span)?;
             if arguments.iter().take(at).any(|other| other.name.as_ref().is_some_and(|own| own.text == name.text)) {
                 self.given_twice("skip", argument);
                 return None;
