@@ -51,6 +51,7 @@ pub fn count(value: u64) -> String {
 }
 
 /// Bytes with a binary unit: `1.5 GiB`.
+#[cfg(any(feature = "run", test))]
 pub fn bytes(value: u64) -> String {
     scaled(value as f64, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"])
 }
