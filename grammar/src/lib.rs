@@ -17,5 +17,5 @@ pub mod span;
 
 pub use diagnostic::{Diagnostic, Edit, Fix, Frame, Label, Level, Safety};
 pub use format::format;
-pub use parse::{MAX_DEPTH, MAX_SOURCE_BYTES, Parsed, foreign_word, parse, parse_expression};
+pub use parse::{MAX_DEPTH, MAX_SOURCE_BYTES, Parsed, foreign_word, grammar_rules, parse, parse_expression, rules_of};
 pub use span::{FileId, Span};

@@ -11,7 +11,7 @@ use archc_tests::{corpus, run};
 fn pages_are_current() {
     for page in pages() {
         if is_update() {
-            page.write().unwrap_or_else(|error| panic!("{}: {error}", page.path));
+            page.write().expect("the page can be written");
         }
         assert!(
             page.is_current(),

@@ -1,5 +1,6 @@
 //! Text to syntax tree: one conversion function per grammar rule.
 
+mod coverage;
 mod expected;
 mod explain;
 mod expressions;
@@ -16,6 +17,7 @@ use pest::iterators::Pair;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use coverage::{grammar_rules, rules_of};
 pub use scan::{MAX_DEPTH, MAX_SOURCE_BYTES};
 pub use slips::foreign_word;
 
