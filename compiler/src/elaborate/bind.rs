@@ -312,7 +312,7 @@ impl Elaborator<'_> {
                 None => self.eval_for(&argument.value, takes),
             };
             let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
-            let value = self.take(value, takes, &argument.value, &of, Some(parameter.span))?;
+            let value = self.take_for(value, &parameter.kind, &argument.value, &of, Some(parameter.span))?;
             match bound.get_mut(slot) {
                 Some(Some(_)) => {
                     self.given_twice(&definition.name.text, argument);

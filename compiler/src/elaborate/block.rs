@@ -114,7 +114,7 @@ impl Elaborator<'_> {
         let Some(takes) = Takes::of(&parameter.kind) else { return false };
         let value = self.eval_for(default, takes);
         let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
-        match self.take(value, takes, default, &of, None) {
+        match self.take_for(value, &parameter.kind, default, &of, None) {
             Some(value) => {
                 self.bind(&parameter.name.text, value);
                 true

@@ -93,7 +93,7 @@ impl Elaborator<'_> {
             }
             let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
             let declared = (!is_set).then_some(parameter.span);
-            let taken = self.take(evaluated, takes, &value, &of, declared);
+            let taken = self.take_for(evaluated, &parameter.kind, &value, &of, declared);
             let name = parameter.name.text.clone();
             self.bind(&name, taken.unwrap_or(Value::Poison));
         }
@@ -126,7 +126,7 @@ impl Elaborator<'_> {
                     Some(default) => {
                         let value = self.eval_for(default, takes);
                         let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
-                        self.take(value, takes, default, &of, None)
+                        self.take_for(value, &parameter.kind, default, &of, None)
                     }
                     None => {
                         let message = format!("`{}` has no value", parameter.name.text);

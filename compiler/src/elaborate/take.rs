@@ -1,13 +1,14 @@
 //! What parameters take, and values to it.
 
 use super::Elaborator;
-use super::value::Value;
+use super::value::{List, Value};
 use crate::ops::signature::AttributeInfo;
 use crate::program::list;
 use crate::types::Kind;
 use crate::words;
 use archc_grammar::ast::{Argument, Expr, ExprKind, TypeExpr};
 use archc_grammar::{Diagnostic, Span};
+use std::sync::Arc;
 
 /// What a parameter takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +125,39 @@ impl Elaborator<'_> {
         };
         self.report(problem);
         None
+    }
+
+    /// Checks a value against the declared type of a parameter: what [`Self::take`] does, and every item of a list.
+    pub(super) fn take_for(
+        &mut self,
+        value: Value,
+        kind: &TypeExpr,
+        expr: &Expr,
+        of: &str,
+        declared: Option<Span>,
+    ) -> Option<Value> {
+        let value = self.take(value, Takes::of(kind)?, expr, of, declared)?;
+        let TypeExpr::List { element, .. } = kind else { return Some(value) };
+        let of = format!("each item of {of}");
+        let list = match &value {
+            Value::List(list) => list.clone(),
+            // All items of a range are of the kind of the first.
+            Value::Range(start, end) if start < end => {
+                return self.take_for(Value::Int(*start), element, expr, &of, declared).map(|_| value);
+            }
+            _ => return Some(value),
+        };
+        let places: &[Expr] = match &expr.kind {
+            ExprKind::List(items) if items.len() == list.items.len() => items,
+            _ => &[],
+        };
+        // What is given from outside stands in no source but as a whole.
+        let place = |at: usize| places.get(at).filter(|item| item.span.file == expr.span.file).unwrap_or(expr);
+        let mut items = Vec::with_capacity(list.items.len());
+        for (at, item) in list.items.iter().enumerate() {
+            items.push(self.take_for(item.clone(), element, place(at), &of, declared)?);
+        }
+        Some(Value::List(Arc::new(List::new(items, list.reversed))))
     }
 
     /// Checks a value for an attribute of an operator as far as that does not need the operator.
