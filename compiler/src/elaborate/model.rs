@@ -179,6 +179,10 @@ impl Elaborator<'_> {
             if Takes::of(&parameter.kind) != Some(Takes::Tensor) {
                 continue;
             }
+            if let Some(default) = &parameter.default {
+                let message = format!("`{}` is an input, which has no default", parameter.name.text);
+                self.error("model/input-default", message, default.span, "leave it out");
+            }
             let Some(ty) = self.input_type(parameter) else {
                 self.bind(&parameter.name.text, Value::Poison);
                 complete = false;
