@@ -1,21 +1,7 @@
-//! Files: sources for the compiler, specs in folders, and replacing a file without ever leaving half of it.
+//! Files: specs in folders, and replacing a file without ever leaving half of it.
 
-use archc_compiler::source::{SourceError, Sources};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// Sources on disk.
-pub struct Files;
-
-impl Sources for Files {
-    fn read(&self, name: &str) -> Result<String, SourceError> {
-        let bytes = std::fs::read(name).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => SourceError::NotFound,
-            _ => SourceError::Unreadable(error.to_string()),
-        })?;
-        String::from_utf8(bytes).map_err(|_| SourceError::NotUtf8)
-    }
-}
 
 /// The name of a path as sources are called: forward slashes.
 pub fn name(path: &Path) -> String {

@@ -13,7 +13,7 @@ use std::io::{IsTerminal, Write};
 struct Drawn {
     heading: String,
     severity: Severity,
-    footer: Option<String>,
+    help: Option<String>,
     source: Option<NamedSource<String>>,
     labels: Vec<LabeledSpan>,
     related: Vec<Drawn>,
@@ -33,7 +33,7 @@ impl miette::Diagnostic for Drawn {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.footer.as_ref().map(|footer| Box::new(footer) as Box<dyn fmt::Display>)
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -62,7 +62,7 @@ fn draw(problem: &Diagnostic, sources: &SourceMap) -> Drawn {
     let mut drawn = Drawn {
         heading: format!("{}[{}]: {}", problem.level.name(), problem.id, problem.message),
         severity,
-        footer: footer(problem, sources),
+        help: problem.help.clone(),
         source: own_file.and_then(|file| named(sources, file)),
         labels: vec![],
         related: vec![],
@@ -75,7 +75,7 @@ fn draw(problem: &Diagnostic, sources: &SourceMap) -> Drawn {
             drawn.related.push(Drawn {
                 heading: "in another file".to_owned(),
                 severity: Severity::Advice,
-                footer: None,
+                help: None,
                 source: named(sources, label.span.file),
                 labels: vec![spanned],
                 related: vec![],
@@ -99,12 +99,10 @@ fn named(sources: &SourceMap, file: FileId) -> Option<NamedSource<String>> {
     sources.get(file).map(|source| NamedSource::new(&*source.name, source.text.to_string()))
 }
 
-/// Help, notes and the calls that led here, in that order.
-fn footer(problem: &Diagnostic, sources: &SourceMap) -> Option<String> {
-    let mut lines: Vec<String> = problem.help.iter().cloned().collect();
-    lines.extend(problem.notes.iter().map(|note| format!("note: {note}")));
-    lines.extend(chain(&problem.chain, sources));
-    (!lines.is_empty()).then(|| lines.join("\n"))
+/// Notes and the calls that led here, which stand below the help.
+fn footer(problem: &Diagnostic, sources: &SourceMap) -> String {
+    let notes = problem.notes.iter().map(|note| format!("note: {note}"));
+    notes.chain(chain(&problem.chain, sources)).collect::<Vec<_>>().join("\n")
 }
 
 fn chain(frames: &[Frame], sources: &SourceMap) -> Option<String> {
@@ -119,9 +117,11 @@ fn chain(frames: &[Frame], sources: &SourceMap) -> Option<String> {
 /// Diagnostics as text with source, in colour where that is wanted.
 pub fn pretty(problems: &[Diagnostic], sources: &SourceMap, colour: bool) -> String {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
+    let plain = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
     let mut text = String::new();
     for problem in problems {
+        let footer = footer(problem, sources);
+        let handler = if footer.is_empty() { plain.clone() } else { plain.clone().with_footer(footer) };
         // Writing to a string cannot fail.
         let _ = handler.render_report(&mut text, &draw(problem, sources));
         text.push('\n');

@@ -1,10 +1,11 @@
 //! `FILE#name` and `--set name=value`.
 
 use crate::args::{Settings, Target};
-use crate::files::{self, Files};
+use crate::files;
 use crate::render;
 use archc_compiler::elaborate::Budget;
 use archc_compiler::ir::Graph;
+use archc_compiler::source::Files;
 use archc_compiler::{Compiled, FileId, Options, compile};
 use archc_grammar::ast::Expr;
 use archc_grammar::parse_expression;
@@ -44,7 +45,7 @@ pub fn compiled(target: &Target) -> Result<Compiled, String> {
     let (file, name) = split(&target.spec);
     let settings_given = settings(&target.settings)?;
     let file_name = files::name(Path::new(file));
-    compile(&file_name, name, &settings_given, &Files, &options(&target.settings))
+    compile(&file_name, name, &settings_given, &Files::default(), &options(&target.settings))
         .map_err(|error| format!("{file}: {error}"))
 }
 

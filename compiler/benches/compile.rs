@@ -5,7 +5,7 @@
 use archc_compiler::elaborate::{Budget, elaborate};
 use archc_compiler::lint::{self, Levels};
 use archc_compiler::program::Program;
-use archc_compiler::source::{SourceError, Sources};
+use archc_compiler::source::{Files, Sources};
 use archc_compiler::{FileId, Options, compile};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -14,25 +14,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The specs of the repository.
-struct Specs;
-
-impl Sources for Specs {
-    fn read(&self, name: &str) -> Result<String, SourceError> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs").join(name);
-        std::fs::read_to_string(path).map_err(|_| SourceError::NotFound)
-    }
+fn specs() -> Files {
+    Files::under(Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs"))
 }
 
 /// Spec and preset of the largest networks of each kind.
 const NETWORKS: [(&str, &str); 2] = [("dit.arch", "dit_xl_2"), ("ddpm.arch", "ddpm_cifar10")];
 
 fn stages(criterion: &mut Criterion) {
+    let specs = specs();
     for (spec, preset) in NETWORKS {
         let mut group = criterion.benchmark_group(preset);
-        let text = Specs.read(spec).expect("a spec");
+        let text = specs.read(spec).expect("a spec");
         group.bench_function("parse", |bench| bench.iter(|| archc_grammar::parse(black_box(&text), FileId(0))));
-        group.bench_function("load", |bench| bench.iter(|| Program::load(black_box(spec), &Specs)));
-        let (program, _) = Program::load(spec, &Specs).expect("a program");
+        group.bench_function("load", |bench| bench.iter(|| Program::load(black_box(spec), &specs)));
+        let (program, _) = Program::load(spec, &specs).expect("a program");
         let target = program.target(Some(preset)).expect("a preset");
         group.bench_function("elaborate", |bench| {
             bench.iter(|| elaborate(black_box(&program), &target, &[], Budget::default()));
@@ -42,7 +38,7 @@ fn stages(criterion: &mut Criterion) {
             bench.iter(|| lint::lint(black_box(&graph), &program.sources, &Levels::default()));
         });
         group.bench_function("text to lints", |bench| {
-            bench.iter(|| compile(black_box(spec), Some(preset), &[], &Specs, &Options::default()));
+            bench.iter(|| compile(black_box(spec), Some(preset), &[], &specs, &Options::default()));
         });
         group.finish();
     }
@@ -50,13 +46,14 @@ fn stages(criterion: &mut Criterion) {
 
 /// A published network made deeper by a hyperparameter until its graph has a given number of nodes.
 fn scale(criterion: &mut Criterion) {
+    let specs = specs();
     for (spec, preset, depth) in [("dit.arch", "dit_xl_2", "depth"), ("ddpm.arch", "ddpm_cifar10", "layers")] {
         let mut group = criterion.benchmark_group(format!("scale/{preset}"));
         group.sample_size(10).measurement_time(Duration::from_secs(10));
         let with = |depth_of: usize| {
             let value = archc_grammar::parse_expression(&depth_of.to_string(), FileId(0)).expect("a number");
             let settings = [(Arc::from(depth), value)];
-            compile(spec, Some(preset), &settings, &Specs, &Options::default())
+            compile(spec, Some(preset), &settings, &specs, &Options::default())
                 .expect("a model")
                 .graph
                 .expect("a graph")

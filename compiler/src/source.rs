@@ -1,6 +1,8 @@
-//! Where sources come from. The compiler does no I/O: whoever calls it answers for files.
+//! Where sources come from. The compiler reads no files by itself: whoever calls it says where they are.
 
 use archc_grammar::{FileId, Span};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why a source could not be had.
@@ -27,6 +29,29 @@ impl Sources for [(&str, &str)] {
 impl<const N: usize> Sources for [(&str, &str); N] {
     fn read(&self, name: &str) -> Result<String, SourceError> {
         self.as_slice().read(name)
+    }
+}
+
+/// Sources on disk, by paths from a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    folder: PathBuf,
+}
+
+impl Files {
+    /// Paths are those of the process by default, and those from a folder here.
+    pub fn under(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+}
+
+impl Sources for Files {
+    fn read(&self, name: &str) -> Result<String, SourceError> {
+        let bytes = std::fs::read(self.folder.join(name)).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => SourceError::NotFound,
+            _ => SourceError::Unreadable(error.to_string()),
+        })?;
+        String::from_utf8(bytes).map_err(|_| SourceError::NotUtf8)
     }
 }
 

@@ -4,7 +4,7 @@
 //! The figures under `tests/reference` were measured with the implementations named in each `config.json`.
 
 use archc_compiler::ir::Graph;
-use archc_compiler::source::{SourceError, Sources};
+use archc_compiler::source::Files;
 use archc_compiler::{FileId, Options, compile};
 use archc_runtime::tensors::{self, TensorFile, Tensors};
 use archc_runtime::{Device, HostTensor, Request, Weights, init, open};
@@ -49,14 +49,6 @@ struct Config {
 struct SmallSignal {
     factor: f32,
     scaled_tensors: Vec<String>,
-}
-
-struct Specs;
-
-impl Sources for Specs {
-    fn read(&self, name: &str) -> Result<String, SourceError> {
-        std::fs::read_to_string(root().join("specs").join(name)).map_err(|_| SourceError::NotFound)
-    }
 }
 
 fn root() -> PathBuf {
@@ -115,7 +107,8 @@ impl Case {
                 (Arc::from(&**name), value)
             })
             .collect();
-        let compiled = compile(&self.spec, Some(&self.id), &settings, &Specs, &Options::default()).expect("a model");
+        let specs = Files::under(root().join("specs"));
+        let compiled = compile(&self.spec, Some(&self.id), &settings, &specs, &Options::default()).expect("a model");
         let findings: Vec<&str> = compiled.diagnostics.iter().map(|finding| &*finding.message).collect();
         assert_eq!(findings, Vec::<&str>::new(), "{}: a published network has findings", self.id);
         Arc::new(compiled.graph.expect("a graph"))

@@ -29,3 +29,8 @@ pub mod markdown;
 pub mod mutation;
 pub mod pages;
 pub mod run;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

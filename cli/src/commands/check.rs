@@ -1,9 +1,10 @@
 //! `archc check`
 
 use crate::args::{Check, Deny, ReportFormat};
-use crate::files::{self, Files};
+use crate::files;
 use crate::render::{self, JsonDiagnostic};
 use crate::{Outcome, output, target};
+use archc_compiler::source::Files;
 use archc_compiler::{CompileError, Level, check};
 use serde::Serialize;
 
@@ -23,13 +24,14 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
     let (specs, problems) = files::specs(&options.paths);
     let mut report = Report { version: 1, unreadable: problems, ..Report::default() };
     for path in specs {
-        let checked = match check(&files::name(&path), &settings, &Files, &target::options(&options.settings)) {
-            Ok(checked) => checked,
-            Err(error) => {
-                report.unreadable.push(format!("{}: {}", path.display(), CompileError::Source(error)));
-                continue;
-            }
-        };
+        let checked =
+            match check(&files::name(&path), &settings, &Files::default(), &target::options(&options.settings)) {
+                Ok(checked) => checked,
+                Err(error) => {
+                    report.unreadable.push(format!("{}: {}", path.display(), CompileError::Source(error)));
+                    continue;
+                }
+            };
         report.files += 1;
         let sources = &checked.program.sources;
         let of = |level| checked.diagnostics.iter().filter(|problem| problem.level == level).count();

@@ -1,10 +1,10 @@
 //! `archc fmt`
 
 use crate::args::Fmt;
-use crate::files::{self, Files};
+use crate::files;
 use crate::{Outcome, output, render};
 use archc_compiler::CompileError;
-use archc_compiler::source::{SourceMap, Sources};
+use archc_compiler::source::{Files, SourceMap, Sources};
 use archc_grammar::format;
 
 pub fn run(options: &Fmt) -> Result<Outcome, String> {
@@ -16,7 +16,7 @@ pub fn run(options: &Fmt) -> Result<Outcome, String> {
     }
     for path in specs {
         let name = files::name(&path);
-        let text = match Files.read(&name) {
+        let text = match Files::default().read(&name) {
             Ok(text) => text,
             Err(error) => {
                 output::error(&format!("{name}: {}", CompileError::Source(error)));

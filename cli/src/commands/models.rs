@@ -1,11 +1,12 @@
 //! `archc models`
 
 use crate::args::{ListFormat, Models};
-use crate::files::{self, Files};
+use crate::files;
 use crate::{Outcome, output, render};
 use archc_compiler::elaborate::{Budget, elaborate};
 use archc_compiler::ops::attribute::Shown;
 use archc_compiler::program::{Program, Target};
+use archc_compiler::source::Files;
 use archc_compiler::{CompileError, Diagnostic, has_errors};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ pub fn run(options: &Models) -> Result<Outcome, String> {
     let mut outcome = Outcome::Clean;
     for path in specs {
         let name = files::name(&path);
-        match Program::load(&name, &Files) {
+        match Program::load(&name, &Files::default()) {
             Ok((program, problems)) => {
                 let errors: Vec<Diagnostic> =
                     problems.into_iter().filter(|p| has_errors(std::slice::from_ref(p))).collect();

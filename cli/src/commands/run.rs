@@ -19,6 +19,9 @@ use std::time::Instant;
 pub fn run(options: &Run) -> Result<Outcome, String> {
     let Some((compiled, graph)) = target::graph(&options.target)? else { return Ok(Outcome::Findings) };
     render::pretty_to_stdout(&compiled.diagnostics, &compiled.program.sources);
+    if compiled.diagnostics.is_empty() {
+        output::line(format!("checked: nothing to report in {}\n", graph.name()));
+    }
     if let Some(path) = &options.output {
         can_write(path)?;
     }
