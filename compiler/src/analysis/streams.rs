@@ -50,6 +50,8 @@ pub struct Streams {
     parent: Vec<Option<NodeId>>,
     /// Residual sums on the way from the root of each tree.
     depth: Vec<u32>,
+    /// Residual sums on the longest way from the root through a value.
+    stack: Vec<u32>,
 }
 
 /// Operations on a bypass, at most.
@@ -72,9 +74,23 @@ impl Streams {
         self.parent.get(node.index()).copied().flatten()
     }
 
+    /// The value that a value descends from by main operands: an input, or a table.
+    pub fn root(&self, node: NodeId) -> NodeId {
+        let mut at = node;
+        while let Some(parent) = self.main_operand(at) {
+            at = parent;
+        }
+        at
+    }
+
     /// Residual sums on the way to a value.
     pub fn depth(&self, node: NodeId) -> u32 {
         self.depth.get(node.index()).copied().unwrap_or(0)
+    }
+
+    /// Residual sums of the deepest stack that a value is part of.
+    pub fn stack_depth(&self, node: NodeId) -> u32 {
+        self.stack.get(node.index()).copied().unwrap_or(0)
     }
 
     /// The deepest residual stack of the model.
@@ -208,7 +224,14 @@ impl<'g> Finder<'g> {
                 self.merges.push(Merge { depth, ..merge });
             }
         }
-        Streams { merges: self.merges, parent: self.parent, depth: self.depth }
+        let mut stack = self.depth.clone();
+        for id in self.graph.node_ids().rev() {
+            if let Some(parent) = get(&self.parent, id) {
+                let deepest = get(&stack, parent).max(get(&stack, id));
+                set(&mut stack, parent, deepest);
+            }
+        }
+        Streams { merges: self.merges, parent: self.parent, depth: self.depth, stack }
     }
 
     fn merge(&self, id: NodeId) -> Option<Merge> {

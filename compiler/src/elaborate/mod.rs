@@ -11,6 +11,7 @@ mod expression;
 mod extent;
 mod functions;
 mod initialisers;
+mod lost_rows;
 mod model;
 mod naming;
 mod operator;

@@ -264,6 +264,9 @@ impl Elaborator<'_> {
             }
         }
         problem.help = misuse.help;
+        if let [a, b] = operands {
+            self.show_lost_rows(&mut problem, *a, *b);
+        }
         self.report(problem);
     }
 

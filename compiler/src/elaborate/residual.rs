@@ -179,6 +179,7 @@ impl Elaborator<'_> {
             _ => None,
         };
         problem.help = help;
+        self.show_lost_rows(&mut problem, carry, branch);
         self.report(problem)
     }
 }

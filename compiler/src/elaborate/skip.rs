@@ -134,6 +134,42 @@ impl Elaborator<'_> {
         }
     }
 
+    /// Marks the skips of stages that were not reached: what they would have saved and joined cannot be counted.
+    pub(super) fn lose_count(&mut self, value: &Value) {
+        let Value::Stage(stage) = value else { return };
+        let mut open = vec![stage.clone()];
+        while let Some(stage) = open.pop() {
+            match &stage.kind {
+                StageKind::Join { skip } => self.cannot_count(*skip),
+                StageKind::Chain(stages) => open.extend(stages.iter().cloned()),
+                StageKind::Residual { body, .. } => open.push(body.clone()),
+                StageKind::Block { arguments, .. } | StageKind::Operator { arguments, .. } => {
+                    for (value, _) in arguments.iter().flatten() {
+                        match value {
+                            Value::Skip(skip) => self.cannot_count(*skip),
+                            Value::Stage(stage) => open.push(stage.clone()),
+                            _ => {}
+                        }
+                    }
+                }
+                StageKind::Body { captured, .. } => {
+                    for (_, value) in &captured.variables {
+                        if let Value::Skip(skip) = value {
+                            self.cannot_count(*skip);
+                        }
+                    }
+                }
+                StageKind::Chunk { .. } | StageKind::Learned { .. } => {}
+            }
+        }
+    }
+
+    fn cannot_count(&mut self, skip: usize) {
+        if let Some(state) = self.skips.get_mut(skip) {
+            state.broken = true;
+        }
+    }
+
     /// `join(long)`
     pub(super) fn join_stage(&mut self, arguments: &[Argument], span: Span) -> Option<StageKind> {
         let values = super::bind::named_arguments(self, "join", &["skip"], arguments, span)?;
@@ -341,6 +377,7 @@ impl Elaborator<'_> {
                 )
             }
         });
+        self.show_lost_rows(&mut problem, feature, decoder);
         self.report(problem);
     }
 

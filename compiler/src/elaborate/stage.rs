@@ -17,7 +17,7 @@ impl Elaborator<'_> {
                     match self.apply(stage, current) {
                         Value::Tensor(next) => current = next,
                         other if at + 1 == stages.len() => return other,
-                        Value::Poison => return Value::Poison,
+                        Value::Poison => return self.pass_over(stages.get(at + 1..).unwrap_or(&[])),
                         other => {
                             let found = format!("this gives {}", other.describe());
                             return self.error("type/pipe", "an arrow takes one tensor", stage.span, &found);
@@ -37,13 +37,7 @@ impl Elaborator<'_> {
                 }
                 self.stage(StageKind::Chain(chain), span, None)
             }
-            Value::Poison => {
-                // Arguments of the stages may hold mistakes of their own.
-                for stage in stages {
-                    self.eval_stage(stage);
-                }
-                Value::Poison
-            }
+            Value::Poison => self.pass_over(stages),
             other => {
                 let problem = Diagnostic::error("type/pipe", "an arrow takes a tensor")
                     .label(head_span, format!("this is {}", other.describe()));
@@ -53,6 +47,15 @@ impl Elaborator<'_> {
                 })
             }
         }
+    }
+
+    /// Stages behind something that is wrong are not applied; their arguments may hold mistakes of their own.
+    fn pass_over(&mut self, stages: &[Expr]) -> Value {
+        for stage in stages {
+            let value = self.eval_stage(stage);
+            self.lose_count(&value);
+        }
+        Value::Poison
     }
 
     /// What stands behind an arrow, applied.

@@ -167,6 +167,14 @@ impl Parameter {
     pub fn elements(&self) -> u64 {
         self.shape.iter().product()
     }
+
+    /// How it starts, in words for a reader: *the framework's default*, *zero*.
+    pub fn start(&self) -> String {
+        if self.init == Init::framework_default() {
+            return "the framework's default, uniform within 1/sqrt(fan_in)".to_owned();
+        }
+        self.init.to_string()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,11 @@
 //! `init/dead-product`
 
-use crate::analysis::liveness::{Dead, Liveness, Wake};
-use crate::ir::{Graph, NodeId, ParameterId};
-use crate::lint::Report;
+use crate::analysis::liveness::{Dead, Wake};
+use crate::ir::{NodeId, ParameterId};
+use crate::lint::{Context, Report};
+use crate::ops::{Op, Passage};
 use archc_grammar::Span;
+use rustc_hash::FxHashSet;
 
 /// Zero factors that are named in a message, at most.
 const SHOWN: usize = 3;
@@ -11,7 +13,9 @@ const SHOWN: usize = 3;
 rule! {
     /// ## What it does
     ///
-    /// Finds products whose factors all start at zero: no parameter in them ever moves.
+    /// Finds products whose factors all start at zero: no parameter in them ever moves. Products are written with `*`
+    /// or `gate:`, and they are everywhere else as well: a layer multiplies its weight with what it is fed, attention
+    /// its queries with its keys, and the gradient behind a ReLU is multiplied by a slope that is zero at zero.
     ///
     /// ## Why is this bad
     ///
@@ -47,6 +51,7 @@ rule! {
     "init/dead-product", Error
     pub struct DeadProduct {
         product: Span,
+        kind: Product,
         factors: Vec<(Span, String)>,
         /// How many parameters it keeps from moving, and the first of them.
         dead: usize,
@@ -55,39 +60,37 @@ rule! {
 
     check(context) {
         let graph = context.graph;
-        let dead = |id: &ParameterId| context.liveness().wake(*id) == Wake::Never(Dead::ZeroProduct);
-        if !graph.parameter_ids().any(|id| dead(&id)) {
+        if !graph.parameter_ids().any(|id| is_dead(context, id)) {
             return vec![];
         }
-        let mut found = vec![];
-        for id in graph.node_ids() {
-            let zeros = zero_factors(graph, context.liveness(), id);
-            if zeros.len() < 2 {
-                continue;
+        let mut known = FxHashSet::default();
+        let found = graph.node_ids().filter_map(|id| {
+            let kind = dead_product(context, id)?;
+            let victims = victims(context, id);
+            let first = victims.first()?;
+            // One report of what never moves is enough, as of the scale of a skip that its renormalisation squares.
+            let count = known.len();
+            known.extend(victims.iter().copied());
+            if known.len() == count {
+                return None;
             }
-            // What lies before the product is dead because of it.
-            let behind = upstream(graph, id);
-            let victims: Vec<ParameterId> = behind.into_iter().filter(dead).collect();
-            let Some(first) = victims.first() else { continue };
-            let finding = DeadProduct {
-                product: context.place(id),
-                factors: zeros
-                    .iter()
-                    .map(|zero| {
-                        let parameter = graph.parameter(*zero);
-                        (graph.node(parameter.node).span, parameter.path.to_string())
-                    })
-                    .collect(),
-                dead: victims.len(),
-                example: graph.parameter(*first).path.to_string(),
-            };
-            found.push((id, finding));
-        }
-        found
+            let mut factors: Vec<(Span, String)> = vec![];
+            for zero in starts(context, id) {
+                let parameter = graph.parameter(zero);
+                let span = graph.node(parameter.node).span;
+                if factors.iter().all(|(known, _)| *known != span) {
+                    factors.push((span, parameter.path.to_string()));
+                }
+            }
+            let example = graph.parameter(*first).path.to_string();
+            Some((id, DeadProduct { product: context.place(id), kind, factors, dead: victims.len(), example }))
+        });
+        found.collect()
     }
 
     report(finding, _context) {
-        let mut labels = vec![(finding.product, "every factor of this product starts at zero".to_owned())];
+        let (message, label, help) = finding.kind.wording();
+        let mut labels = vec![(finding.product, label.to_owned())];
         for (span, path) in finding.factors.iter().take(SHOWN) {
             labels.push((*span, format!("`{path}` starts at zero")));
         }
@@ -95,68 +98,116 @@ rule! {
             1 => format!("`{}` never moves", finding.example),
             count => format!("{count} parameters never move, `{}` among them", finding.example),
         };
-        Report {
-            message: "the factors of this product keep each other at zero for ever".to_owned(),
-            labels,
-            notes: vec![others],
-            help: Some("let exactly one factor start at zero: keep the gate at zero and initialise the projection".to_owned()),
+        Report { message: message.to_owned(), labels, notes: vec![others], help: Some(help.to_owned()) }
+    }
+}
+
+/// What multiplies what.
+#[derive(Clone, Copy, Debug)]
+enum Product {
+    /// Two values.
+    Values,
+    /// A weight and what the layer is fed.
+    Layer,
+    /// Queries and keys.
+    Scores,
+    /// The gradient and the slope of an activation at zero.
+    Slope,
+}
+
+impl Product {
+    /// Message, primary label and help.
+    fn wording(self) -> (&'static str, &'static str, &'static str) {
+        const MESSAGE: &str = "the factors of this product keep each other at zero for ever";
+        match self {
+            Product::Values => (
+                MESSAGE,
+                "every factor of this product starts at zero",
+                "let exactly one factor start at zero: keep the gate at zero and initialise the projection",
+            ),
+            Product::Layer => (
+                "a layer that starts at zero is fed by zeros, and neither ever moves",
+                "this layer starts at zero, and so does what it is fed",
+                "let exactly one of the two start at zero: the last one",
+            ),
+            Product::Scores => (
+                "queries and keys keep each other at zero for ever",
+                "both start at zero, so that every score is zero",
+                "let queries or keys start at zero, or neither",
+            ),
+            Product::Slope => (
+                "a zero in front of this activation stays zero for ever",
+                "its slope at zero is zero: no gradient passes",
+                "let the layer in front start at random, or use an activation with a slope, such as `silu()`",
+            ),
         }
     }
 }
 
-/// Parameters that keep the factors of a node at zero, one list for all factors; fewer than two if some factor is
-/// alive or if no gradient ever asks for the product.
-fn zero_factors(graph: &Graph, liveness: &Liveness, id: NodeId) -> Vec<ParameterId> {
+fn is_dead(context: &Context<'_>, id: ParameterId) -> bool {
+    matches!(context.liveness().wake(id), Wake::Never(Dead::ZeroProduct | Dead::Invariant))
+}
+
+/// Whether a gradient arrives at a node and stops there, since all that it multiplies stays zero.
+fn dead_product(context: &Context<'_>, id: NodeId) -> Option<Product> {
+    let (graph, liveness) = (context.graph, context.liveness());
     let node = graph.node(id);
-    let product = node.op().is_some_and(|op| {
-        matches!(op.as_operator().passage(), crate::ops::Passage::Gate) || !node.parameters.is_empty()
-    });
-    if !product || !liveness.receives_gradient(id) || !liveness.stays_zero(id) {
-        return vec![];
+    let op = node.op()?;
+    if !liveness.receives_gradient(id) {
+        return None;
     }
     let operands = graph.operands(id);
-    let mut zeros = vec![];
-    for operand in operands {
-        if !liveness.stays_zero(operand) {
-            return vec![];
-        }
-        zeros.extend(roots(graph, liveness, operand));
+    let zeros = |count: usize| operands.iter().take(count).all(|operand| liveness.stays_zero(*operand));
+    if let Op::Attention(_) = op {
+        return zeros(2).then_some(Product::Scores);
     }
-    zeros.extend(node.parameters.iter().copied().filter(|own| liveness.parameter_stays_zero(*own)));
-    zeros.sort_unstable();
-    zeros.dedup();
-    zeros
+    if let Op::Activation(activation) = op {
+        let flat = activation.function.slope_at_zero() == 0.0 && activation.function.value(0.0) == 0.0;
+        return (flat && zeros(1)).then_some(Product::Slope);
+    }
+    if op.as_operator().passage() == Passage::Gate {
+        return zeros(operands.len()).then_some(Product::Values);
+    }
+    if operands.is_empty() || node.parameters.is_empty() {
+        return None;
+    }
+    let mut weights = node.parameters.iter().filter(|own| graph.parameter(**own).name != "bias");
+    (zeros(1) && weights.all(|own| liveness.parameter_stays_zero(*own))).then_some(Product::Layer)
 }
 
-/// The nearest parameters whose zero makes a value zero.
-fn roots(graph: &Graph, liveness: &Liveness, id: NodeId) -> Vec<ParameterId> {
+/// The nearest parameters that make the factors of a node start at zero.
+fn starts(context: &Context<'_>, id: NodeId) -> Vec<ParameterId> {
+    let graph = context.graph;
     let mut open = vec![id];
-    let mut seen = rustc_hash::FxHashSet::default();
+    let mut seen = FxHashSet::default();
     let mut found = vec![];
     while let Some(at) = open.pop() {
         if !seen.insert(at) {
             continue;
         }
-        let own: Vec<ParameterId> =
-            graph.node(at).parameters.iter().copied().filter(|own| liveness.parameter_stays_zero(*own)).collect();
-        if own.is_empty() {
-            open.extend(graph.operands(at).into_iter().filter(|operand| liveness.stays_zero(*operand)));
-        }
+        let own = graph.node(at).parameters.iter().copied().filter(|own| graph.parameter(*own).init.is_zero());
+        let known = found.len();
         found.extend(own);
+        if at == id || known == found.len() {
+            open.extend(graph.operands(at).into_iter().filter(|operand| context.liveness().starts_zero(*operand)));
+        }
     }
+    found.sort_unstable();
     found
 }
 
-/// Parameters of a node and of everything before it.
-fn upstream(graph: &Graph, id: NodeId) -> Vec<ParameterId> {
+/// Parameters that never move because no gradient gets past a node.
+fn victims(context: &Context<'_>, id: NodeId) -> Vec<ParameterId> {
+    let graph = context.graph;
     let mut open = vec![id];
-    let mut seen = rustc_hash::FxHashSet::default();
+    let mut seen = FxHashSet::default();
     let mut found = vec![];
     while let Some(at) = open.pop() {
-        if seen.insert(at) {
-            found.extend(graph.node(at).parameters.iter().copied());
-            open.extend(graph.operands(at));
+        if at != id && context.liveness().receives_gradient(at) || !seen.insert(at) {
+            continue;
         }
+        found.extend(graph.node(at).parameters.iter().copied().filter(|own| is_dead(context, *own)));
+        open.extend(graph.operands(at));
     }
     found.sort_unstable();
     found

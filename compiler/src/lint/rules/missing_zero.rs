@@ -63,24 +63,27 @@ rule! {
     pub struct MissingZero {
         branch: Span,
         parameter: String,
-        init: String,
+        start: String,
         depth: u32,
     }
 
     check(context) {
-        let depth = context.streams().max_depth();
-        if depth < DEEP {
+        if context.streams().max_depth() < DEEP {
             return vec![];
         }
         let sums = context.streams().merges.iter().filter(|merge| merge.kind == MergeKind::Residual);
-        let found = sums.filter_map(|merge| loud_branch(context, merge, depth).map(|finding| (merge.node, finding)));
+        let found = sums.filter_map(|merge| {
+            let depth = context.streams().stack_depth(merge.node);
+            let loud = (depth >= DEEP).then(|| loud_branch(context, merge, depth))??;
+            Some((merge.node, loud))
+        });
         found.collect()
     }
 
     report(finding, _context) {
         Report {
             message: format!("a branch of a stack of {} residual sums starts at full strength", finding.depth),
-            labels: vec![(finding.branch, format!("its last layer starts as {}", finding.init))],
+            labels: vec![(finding.branch, format!("its last layer starts as {}", finding.start))],
             notes: vec![format!(
                 "`{}`: with branches of unit variance the stream's variance grows from 1 to {}",
                 finding.parameter,
@@ -120,8 +123,7 @@ fn loud_branch(context: &Context<'_>, merge: &Merge, depth: u32) -> Option<Missi
             }
             // A gate that starts small; one that starts at zero has been seen above.
             Passage::Gate => {
-                let small = graph.operands(at).into_iter().any(|operand| starts_small(graph, operand));
-                if small {
+                if graph.operands(at).into_iter().any(|operand| starts_small(context, operand)) {
                     return None;
                 }
             }
@@ -147,33 +149,30 @@ fn loud_branch(context: &Context<'_>, merge: &Merge, depth: u32) -> Option<Missi
         Some(parameter) => MissingZero {
             branch,
             parameter: parameter.path.to_string(),
-            init: parameter.init.to_string(),
+            start: parameter.start(),
             depth,
         },
         None => {
             let name = graph.node(at).op().map_or("input", Op::name);
-            MissingZero { branch, parameter: name.to_owned(), init: format!("`{name}`"), depth }
+            MissingZero { branch, parameter: name.to_owned(), start: format!("`{name}`"), depth }
         }
     })
 }
 
-/// Whether every use of a sum divides it: `(x + f(x)) / sqrt(2)`.
+/// Whether every use of a sum divides or normalises it: `(x + f(x)) / sqrt(2)`, and a norm behind the sum.
 fn is_rescaled(graph: &Graph, sum: NodeId) -> bool {
     let mut users = graph.users(sum).peekable();
-    users.peek().is_some()
-        && users.all(|(user, _)| {
-            matches!(graph.node(user).op(), Some(Op::Affine(affine)) if affine.scale.abs() < 1.0 && affine.shift == 0.0)
-        })
+    let rescales = |user: NodeId| match graph.node(user).op() {
+        Some(Op::Affine(affine)) => affine.scale.abs() < 1.0 && affine.shift == 0.0,
+        Some(op) => op.as_operator().passage() == Passage::Normalize,
+        None => false,
+    };
+    users.peek().is_some() && users.all(|(user, _)| rescales(user))
 }
 
-/// Whether a factor is a parameter that starts near zero: LayerScale.
-fn starts_small(graph: &Graph, node: NodeId) -> bool {
-    let node = graph.node(node);
-    matches!(node.op(), Some(Op::Parameter(_)))
-        && node.parameters.iter().all(|id| {
-            let (mean, std) = graph.parameter(*id).init.mean_and_std(graph.parameter(*id).fans);
-            mean.abs() <= SMALL && std <= SMALL
-        })
+/// Whether a factor starts near zero: LayerScale, a gate from a small linear map.
+fn starts_small(context: &Context<'_>, node: NodeId) -> bool {
+    context.signal().at(node).square().is_some_and(|square| square <= SMALL * SMALL)
 }
 
 /// Whether a layer starts much smaller than layers do.

@@ -56,10 +56,14 @@ rule! {
             let Some(Op::Multiply(_)) = graph.node(id).op() else { return None };
             let (a, b) = (graph.operand(id, 0)?, graph.operand(id, 1)?);
             let (features, scale) = if is_normalized(graph, a) { (a, b) } else { (b, a) };
-            if !is_normalized(graph, features) || !is_scale(graph, scale) {
+            if !is_normalized(graph, features) || !is_scale(graph, scale) || joins_a_stream(context, id) {
                 return None;
             }
             let source = centred_source(context, scale)?;
+            // A unit that gates itself is no modulation.
+            if context.streams().root(source) == context.streams().root(features) {
+                return None;
+            }
             let finding = ModulationWithoutOne {
                 product: context.place(id),
                 scale: context.place(source),
@@ -113,6 +117,34 @@ fn is_normalized(graph: &Graph, mut at: NodeId) -> bool {
     }
 }
 
+/// Whether a product is a summand of a residual sum or of a skip: the features pass by, and what is multiplied is a gate
+/// of what joins them. Also `n + scale * n`, which is another way to write the one.
+fn joins_a_stream(context: &Context<'_>, product: NodeId) -> bool {
+    let graph = context.graph;
+    let mut open = vec![product];
+    let mut uses = 0;
+    while let Some(at) = open.pop() {
+        for (user, _) in graph.users(at) {
+            uses += 1;
+            let Some(op) = graph.node(user).op() else { return false };
+            match op.as_operator().passage() {
+                Passage::Keep | Passage::Scale => open.push(user),
+                Passage::Add | Passage::Join if context.streams().at(user).is_some() => {}
+                Passage::Add
+                | Passage::Join
+                | Passage::Source
+                | Passage::Gate
+                | Passage::Normalize
+                | Passage::Resample
+                | Passage::Project
+                | Passage::Transform
+                | Passage::Cut => return false,
+            }
+        }
+    }
+    uses > 0
+}
+
 /// Whether a value is one factor for each channel of a sample.
 fn is_scale(graph: &Graph, node: NodeId) -> bool {
     let ty = &graph.node(node).ty;
@@ -134,13 +166,18 @@ fn centred_source(context: &Context<'_>, mut at: NodeId) -> Option<NodeId> {
                 return centred.then_some(at);
             }
             Passage::Keep | Passage::Cut | Passage::Scale => at = graph.operand(at, 0)?,
+            // A sum is centred if all its summands are.
+            Passage::Add => {
+                let operands = graph.operands(at);
+                let sources = operands.iter().map(|operand| centred_source(context, *operand));
+                return sources.collect::<Option<Vec<NodeId>>>()?.last().copied();
+            }
             Passage::Source
             | Passage::Gate
             | Passage::Normalize
             | Passage::Resample
             | Passage::Project
             | Passage::Transform
-            | Passage::Add
             | Passage::Join => return None,
         }
     }

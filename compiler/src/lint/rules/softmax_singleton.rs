@@ -1,28 +1,31 @@
 //! `gate/softmax-singleton`
 
 use crate::dim::Dim;
+use crate::ir::{Graph, NodeId};
 use crate::lint::Report;
 use crate::ops::Op;
 use crate::ops::softmax::SoftmaxAxis;
+use crate::types::{Axis, Type};
 use archc_grammar::Span;
 
 rule! {
     /// ## What it does
     ///
-    /// Finds a softmax over an axis of size one.
+    /// Finds a softmax over an axis of size one, and attention to a single key.
     ///
     /// ## Why is this bad
     ///
     /// A softmax sums to one over its axis. Over a single element it is the constant 1: the gate is always fully
     /// open, and nothing in front of it receives a gradient. A mask for each pixel in one channel is a sigmoid. So
     /// is a gate for each channel: a softmax over C channels sums to one and shrinks what it gates by a factor of C.
+    /// Attention to a single key gives its value to every query, whatever they ask: its queries and keys never move.
     ///
     /// ## Example
     ///
     /// ```arch
     /// model Gated(x: image[8, 16, 16]) -> image[8, 16, 16] {
     ///     let mask = x -> conv2d(1, kernel: 3) @mask -> softmax()
-    ///     x * mask -> conv2d(8, kernel: 1) @out
+    ///     (x * mask) -> conv2d(8, kernel: 1) @out
     /// }
     /// ```
     ///
@@ -31,7 +34,7 @@ rule! {
     /// ```arch
     /// model Gated(x: image[8, 16, 16]) -> image[8, 16, 16] {
     ///     let mask = x -> conv2d(1, kernel: 3) @mask -> sigmoid()
-    ///     x * mask -> conv2d(8, kernel: 1) @out
+    ///     (x * mask) -> conv2d(8, kernel: 1) @out
     /// }
     /// ```
     ///
@@ -41,32 +44,69 @@ rule! {
     "gate/softmax-singleton", Error
     pub struct SoftmaxSingleton {
         softmax: Span,
-        over: &'static str,
+        over: Single,
         ty: String,
     }
 
     check(context) {
         let graph = context.graph;
         let found = graph.node_ids().filter_map(|id| {
-            let Some(Op::Softmax(softmax)) = graph.node(id).op() else { return None };
-            let operand = graph.operand(id, 0)?;
-            let ty = &graph.node(operand).ty;
-            let single = softmax.size(ty).into_iter().all(|size| *size == Dim::Known(1));
-            let over = match softmax.over {
-                SoftmaxAxis::Channels => "channel",
-                SoftmaxAxis::Positions => "position",
-            };
-            single.then(|| (id, SoftmaxSingleton { softmax: context.place(id), over, ty: ty.to_string() }))
+            let (over, ty) = single(graph, id)?;
+            Some((id, SoftmaxSingleton { softmax: context.place(id), over, ty: ty.to_string() }))
         });
         found.collect()
     }
 
     report(finding, _context) {
-        Report {
-            message: format!("this softmax over a single {} is the constant 1", finding.over),
-            labels: vec![(finding.softmax, format!("{} has one {}", finding.ty, finding.over))],
-            notes: vec!["nothing in front of it can learn: its gradient is zero".to_owned()],
-            help: Some("a gate in (0, 1) is `sigmoid()`".to_owned()),
+        let SoftmaxSingleton { softmax, over, ty } = finding;
+        match over {
+            Single::Channel | Single::Position => Report {
+                message: format!("this softmax over a single {} is the constant 1", over.name()),
+                labels: vec![(*softmax, format!("{ty} has one {}", over.name()))],
+                notes: vec!["nothing in front of it can learn: its gradient is zero".to_owned()],
+                help: Some("a gate in (0, 1) is `sigmoid()`".to_owned()),
+            },
+            Single::Key => Report {
+                message: "attention to a single key gives the same to every query".to_owned(),
+                labels: vec![(*softmax, format!("the keys are {ty}"))],
+                notes: vec!["its softmax is the constant 1: queries and keys never move".to_owned()],
+                help: Some("add the projected value instead, or attend to several tokens".to_owned()),
+            },
+        }
+    }
+}
+
+/// What a softmax has one of, and where.
+fn single(graph: &Graph, id: NodeId) -> Option<(Single, &Type)> {
+    let operand = |slot| graph.operand(id, slot).map(|operand| &graph.node(operand).ty);
+    let op = graph.node(id).op()?;
+    if let Op::Attention(_) = op {
+        let keys = operand(1)?;
+        return (keys.dim(Axis::Token) == Some(&Dim::Known(1))).then_some((Single::Key, keys));
+    }
+    let Op::Softmax(softmax) = op else { return None };
+    let logits = operand(0)?;
+    let over = match softmax.over {
+        SoftmaxAxis::Channels => Single::Channel,
+        SoftmaxAxis::Positions => Single::Position,
+    };
+    softmax.size(logits).into_iter().all(|size| *size == Dim::Known(1)).then_some((over, logits))
+}
+
+/// What there is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Single {
+    Channel,
+    Position,
+    Key,
+}
+
+impl Single {
+    fn name(self) -> &'static str {
+        match self {
+            Single::Channel => "channel",
+            Single::Position => "position",
+            Single::Key => "key",
         }
     }
 }

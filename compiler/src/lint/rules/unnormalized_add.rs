@@ -4,7 +4,7 @@ use crate::analysis::streams::{Merge, MergeKind};
 use crate::init::short;
 use crate::ir::NodeId;
 use crate::lint::{Context, Report};
-use crate::ops::Passage;
+use crate::ops::{Op, Passage};
 use archc_grammar::Span;
 
 rule! {
@@ -105,16 +105,39 @@ fn is_bare_sum(context: &Context<'_>, merge: &Merge) -> bool {
     if merge.kind != MergeKind::LongSkip || passage(context, merge.node) != Some(Passage::Add) {
         return false;
     }
-    let controlled = |node: &NodeId| {
-        matches!(passage(context, *node), Some(Passage::Normalize | Passage::Scale | Passage::Gate))
-    };
-    if merge.bypass.iter().any(controlled) {
+    // What starts at zero adds nothing at first: a zero convolution on the skip, or at the end of the decoder.
+    if [merge.carry, merge.branch].iter().any(|side| context.liveness().starts_zero(*side)) {
+        return false;
+    }
+    if merge.bypass.iter().any(|node| is_controlled(context, *node)) || is_scaled(context, merge.branch) {
         return false;
     }
     // A sum whose every use brings it back to unit scale first.
     let mut users = context.graph.users(merge.node).peekable();
-    let rescaled = users.peek().is_some() && users.all(|(user, _)| controlled(&user));
+    let rescaled = users.peek().is_some() && users.all(|(user, _)| is_controlled(context, user));
     !rescaled
+}
+
+/// Whether an operation normalises, gates or shrinks.
+fn is_controlled(context: &Context<'_>, node: NodeId) -> bool {
+    match context.graph.node(node).op() {
+        Some(Op::Affine(affine)) => affine.shift == 0.0 && affine.scale.abs() < 1.0,
+        _ => matches!(passage(context, node), Some(Passage::Normalize | Passage::Gate)),
+    }
+}
+
+/// Whether the other side of the sum is shrunk or gated before it is added: `x + 0.2 * f(x)`.
+fn is_scaled(context: &Context<'_>, mut at: NodeId) -> bool {
+    while let Some(Passage::Keep | Passage::Scale | Passage::Gate) = passage(context, at) {
+        if is_controlled(context, at) {
+            return true;
+        }
+        match context.streams().main_operand(at) {
+            Some(operand) => at = operand,
+            None => return false,
+        }
+    }
+    false
 }
 
 fn passage(context: &Context<'_>, node: NodeId) -> Option<Passage> {

@@ -1,6 +1,6 @@
 //! `init/zero-in-name-only`
 
-use crate::ir::{NodeId, ScopeKind};
+use crate::ir::{NodeId, Parameter, ScopeKind};
 use crate::lint::Report;
 use archc_grammar::Span;
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ rule! {
         name: String,
         call: Span,
         parameter: String,
-        init: String,
+        start: String,
         made: Span,
     }
 
@@ -66,14 +66,16 @@ rule! {
             if node.parameters.is_empty() {
                 continue;
             }
-            let label = node.path.as_deref().and_then(|path| path.rsplit('.').next()).unwrap_or("");
+            let label = label(node.path.as_deref().unwrap_or(""));
             if promises_zero(label) {
                 found.extend(broken_promise(context, label, &[id], context.place(id)));
             }
             for scope in graph.enclosing(node.scope) {
                 let own = graph.scope(scope);
-                if own.kind == ScopeKind::Block && promises_zero(&own.name) {
-                    owned.entry(scope.0).or_insert_with(|| (vec![], own.name.to_string())).0.push(id);
+                let names = [&*own.name, self::label(&own.path)];
+                let promise = names.into_iter().find(|name| own.kind == ScopeKind::Block && promises_zero(name));
+                if let Some(name) = promise {
+                    owned.entry(scope.0).or_insert_with(|| (vec![], name.to_owned())).0.push(id);
                 }
             }
         }
@@ -89,7 +91,7 @@ rule! {
             message: format!("nothing in `{}` starts at zero", finding.name),
             labels: vec![
                 (finding.call, "named for its zero initialisation".to_owned()),
-                (finding.made, format!("`{}` starts as {}", finding.parameter, finding.init)),
+                (finding.made, format!("`{}` starts as {}", finding.parameter, finding.start)),
             ],
             notes: vec![],
             help: Some("give its last layer `init: zero`, or the block another name".to_owned()),
@@ -109,7 +111,7 @@ fn broken_promise(
     let mut trainable = weights.filter(|parameter| parameter.trainable && parameter.name != "bias").peekable();
     trainable.peek()?;
     let all: Vec<_> = trainable.collect();
-    if all.iter().any(|parameter| parameter.init.is_zero()) {
+    if all.iter().any(|parameter| is_silent(parameter)) {
         return None;
     }
     let last = all.last()?;
@@ -117,18 +119,34 @@ fn broken_promise(
         name: name.to_owned(),
         call,
         parameter: last.path.to_string(),
-        init: last.init.to_string(),
+        start: last.start(),
         made: graph.node(last.node).span,
     };
     Some((last.node, finding))
 }
 
-/// Whether a name has the word *zero* as in `AdaLNZero`, `zero_conv`, and not as in `zero_pad`, `ZeroShot`.
+/// The last part of a path that is a word: `zero_convs` of `input.zero_convs.3`.
+fn label(path: &str) -> &str {
+    let is_word = |part: &&str| !part.chars().all(|c| c.is_ascii_digit());
+    path.rsplit('.').find(is_word).unwrap_or("")
+}
+
+/// Whether a parameter starts at zero, or so near that it makes no difference: DDPM's scale of 1e-5.
+fn is_silent(parameter: &Parameter) -> bool {
+    const NEAR: f64 = 1e-3;
+    let (mean, std) = parameter.init.mean_and_std(parameter.fans);
+    let fan_in = libm::sqrt(parameter.fans.fan_in.max(1) as f64);
+    libm::sqrt(mean * mean + std * std) * fan_in <= NEAR
+}
+
+/// Whether a name has the word *zero* as in `AdaLNZero`, `zero_conv`, and not as in `zero_pad`, `NonZero`, `level_zero`.
 fn promises_zero(name: &str) -> bool {
-    const OTHER: [&str; 8] = ["pad", "padding", "shot", "mean", "snr", "crossing", "point", "based"];
+    const BEHIND: [&str; 8] = ["pad", "padding", "shot", "mean", "snr", "crossing", "point", "based"];
+    const BEFORE: [&str; 9] = ["non", "not", "no", "level", "stage", "step", "time", "x", "index"];
     let words = words(name);
+    let other = |at: usize, list: &[&str]| words.get(at).is_some_and(|word| list.contains(&word.as_str()));
     let at = words.iter().position(|word| word == "zero");
-    at.is_some_and(|at| !words.get(at + 1).is_some_and(|next| OTHER.contains(&next.as_str())))
+    at.is_some_and(|at| !other(at + 1, &BEHIND) && !at.checked_sub(1).is_some_and(|before| other(before, &BEFORE)))
 }
 
 /// The words of a name in camel case or snake case, in small letters.
@@ -171,7 +189,7 @@ mod tests {
         for name in ["AdaLNZero", "AdaLayerNormZeroSingle", "zero_conv", "ZeroConv2d", "zero_module", "adaln_zero"] {
             assert!(promises_zero(name), "{name}");
         }
-        for name in ["zero_pad", "ZeroPad2d", "ZeroShotHead", "Zeroth", "horizon", "zero_snr", "linear"] {
+        for name in ["zero_pad", "ZeroPad2d", "ZeroShotHead", "Zeroth", "horizon", "zero_snr", "linear", "nonzero", "level_zero"] {
             assert!(!promises_zero(name), "{name}");
         }
     }
