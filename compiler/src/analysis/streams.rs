@@ -139,6 +139,8 @@ impl<'g> Finder<'g> {
             let parent = finder.choose_main(id);
             set(&mut finder.parent, id, parent);
             let change = match parent {
+                // A stream that is joined with another one and cut out again stays at its resolution.
+                Some(parent) if finder.is_join_or_cut(id) => get(&finder.change, parent),
                 Some(parent) if same_resolution(&graph.node(id).ty, &graph.node(parent).ty) => {
                     get(&finder.change, parent)
                 }
@@ -149,6 +151,11 @@ impl<'g> Finder<'g> {
         }
         finder.intervals();
         finder
+    }
+
+    fn is_join_or_cut(&self, id: NodeId) -> bool {
+        let op = self.graph.node(id).op();
+        op.is_some_and(|op| matches!(op.as_operator().passage(), Passage::Join | Passage::Cut))
     }
 
     /// The main operand: one that varies with the input before a table, one with positions before one without, then
