@@ -3,7 +3,7 @@
 use super::Elaborator;
 use super::value::Value;
 use crate::ir::ScopeKind;
-use archc_grammar::ast::{Body, Expr, For, Name, Pattern, Section, Statement, StatementKind};
+use archc_grammar::ast::{Body, Expr, ExprKind, For, Name, Pattern, Section, Statement, StatementKind};
 use archc_grammar::{Diagnostic, Span};
 use std::sync::Arc;
 
@@ -28,8 +28,15 @@ impl Elaborator<'_> {
         let rules = self.init_rules.len();
         let mut value = Value::Unit;
         if let Some((result, statements)) = body.statements.split_last() {
-            for statement in statements {
-                self.statement(statement);
+            // What stands before nothing but syntax errors may have been the result.
+            let unread = body.statements.iter().rev().take_while(|statement| is_unread(statement)).count();
+            let result_at = body.statements.len().checked_sub(unread + 1).filter(|_| unread > 0);
+            for (at, statement) in statements.iter().enumerate() {
+                if result_at == Some(at) {
+                    self.value_of(statement);
+                } else {
+                    self.statement(statement);
+                }
                 if self.halted {
                     break;
                 }
@@ -258,9 +265,14 @@ fn assigned_inside(body: &Body) -> Option<&Name> {
         StatementKind::Assign { name, .. } => Some(name),
         StatementKind::For(repeat) => assigned_inside(&repeat.body),
         StatementKind::Section(section) => assigned_inside(&section.body),
-        StatementKind::Expr(Expr { kind: archc_grammar::ast::ExprKind::If(choice), .. }) => {
+        StatementKind::Expr(Expr { kind: ExprKind::If(choice), .. }) => {
             choice.branches.iter().rev().find_map(|(_, body)| assigned_inside(body))
         }
         _ => None,
     })
+}
+
+/// Whether a statement is a syntax error, reported as such.
+fn is_unread(statement: &Statement) -> bool {
+    matches!(&statement.kind, StatementKind::Expr(expr) if matches!(expr.kind, ExprKind::Invalid))
 }

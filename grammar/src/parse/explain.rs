@@ -20,11 +20,11 @@ pub(super) fn item(source: &str, file: FileId, start: usize, text: &str) -> Diag
     if matches!(first, "use" | "block" | "model" | "preset") {
         return strict(source, file, start, text, Rule::lone_item);
     }
+    if text.starts_with("#[") {
+        return attribute(source, file, start, text, item);
+    }
     let found = token_at(source, start);
     let span = Span::new(file, start, start + found.len());
-    if text.starts_with("#[") {
-        return attribute(source, file, start, text);
-    }
     let message = format!("expected `use`, `block`, `model` or `preset`, found {}", quoted(found));
     let problem = Diagnostic::error("syntax/item", message).label(span, "nothing else stands at the top level");
     let behind = text.get(found.len()..).unwrap_or("");
@@ -51,7 +51,7 @@ pub(super) fn statement(source: &str, file: FileId, start: usize, text: &str) ->
         _ => match text.find(['=', '<', '-', '\n', '(', '{']).and_then(|at| text.get(..at).zip(text.get(at..))) {
             Some((_, rest)) if rest.starts_with("<-") => Rule::lone_save,
             Some((target, rest)) if is_assignment(target, rest) => Rule::lone_assign,
-            _ if text.starts_with("#[") => return attribute(source, file, start, text),
+            _ if text.starts_with("#[") => return attribute(source, file, start, text, statement),
             _ => Rule::lone_statement,
         },
     };
@@ -69,19 +69,45 @@ fn is_followed_by_name(text: &str) -> bool {
     rest.trim_start_matches([' ', '\t']).starts_with(is_word)
 }
 
-/// `#[..]` that cannot be read, or that stands before nothing.
-fn attribute(source: &str, file: FileId, start: usize, text: &str) -> Diagnostic {
-    let closed = text.find(']').map_or(text.len(), |at| at + 1);
-    let mut rest = text.get(closed..).unwrap_or("").lines().map(str::trim);
-    if rest.all(|line| line.is_empty() || line.starts_with("//")) && ArchParser::parse(Rule::attribute, text).is_ok() {
-        return Diagnostic::error("syntax/attribute", "this attribute stands before nothing")
-            .label(Span::new(file, start, start + closed), "what is it about?");
+/// Attributes of which one cannot be read, or that stand before nothing, or before something that `explains` says what
+/// is wrong with.
+fn attribute(
+    source: &str,
+    file: FileId,
+    start: usize,
+    text: &str,
+    explains: fn(&str, FileId, usize, &str) -> Diagnostic,
+) -> Diagnostic {
+    let mut last = Span::new(file, start, start);
+    let mut rest = text;
+    loop {
+        let at = start + text.len() - rest.len();
+        if rest.is_empty() {
+            return Diagnostic::error("syntax/attribute", "this attribute stands before nothing")
+                .label(last, "what is it about?");
+        }
+        if !rest.starts_with("#[") {
+            return explains(source, file, at, rest);
+        }
+        let read = ArchParser::parse(Rule::attribute, rest).ok();
+        let Some(pair) = read.and_then(|mut pairs| pairs.next()) else {
+            let mut problem = strict(source, file, at, rest, Rule::lone_attribute);
+            problem.help.get_or_insert_with(|| "the one attribute is `#[allow(group/rule, \"reason\")]`".to_owned());
+            return problem;
+        };
+        let length = pair.as_str().trim_end().len();
+        last = Span::new(file, at, at + length);
+        rest = behind_blanks(rest.get(length..).unwrap_or(""));
     }
-    let mut problem = strict(source, file, start, text, Rule::lone_attribute);
-    if problem.help.is_none() {
-        problem.help = Some("the one attribute is `#[allow(group/rule, \"reason\")]`".to_owned());
+}
+
+/// A text without the blanks and comments at its start.
+fn behind_blanks(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    while rest.starts_with("//") {
+        rest = rest.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
     }
-    problem
+    rest
 }
 
 /// A piece of text that is not what the rule asks for.
