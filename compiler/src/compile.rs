@@ -64,6 +64,9 @@ impl From<SourceError> for CompileError {
 
 /// Compiles one model or preset: the one of that name, or the first of the source.
 ///
+/// An `#[allow]` that excuses nothing in this model may be needed in another one; [`check`] sees all of them and reports
+/// those that are useless.
+///
 /// ```
 /// use archc_compiler::{Options, compile};
 ///
@@ -102,7 +105,7 @@ pub fn compile(
     Ok(Compiled { program, target: Some(found), graph, diagnostics })
 }
 
-/// Checks a source: its text, its names, and every model and preset in it.
+/// Checks a source: its text, its names, and every model and preset in it. Reports `#[allow]`s that none of them needs.
 pub fn check(
     source: &str,
     settings: &Settings,

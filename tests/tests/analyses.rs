@@ -261,7 +261,8 @@ mod liveness {
 
     #[test]
     fn a_zero_factor_of_three_is_enough_to_stop_two_others_at_zero() {
-        let source = "x + parameter(vector[32], init: zero) @a * parameter(vector[32], init: one) @b * (x -> linear(32) @w)";
+        let source =
+            "x + parameter(vector[32], init: zero) @a * parameter(vector[32], init: one) @b * (x -> linear(32) @w)";
         assert_eq!(wakes(&body("x: tokens[16, 32]", source)), ["a 1", "b 2", "w.weight 2", "w.bias 2"]);
     }
 
@@ -300,7 +301,8 @@ mod liveness {
     #[test]
     fn a_zero_fed_by_a_zero_stays() {
         let source = "x + (x -> linear(64, init: zero) @a -> gelu() -> linear(32, init: zero) @b)";
-        let expected = ["a.weight never, zero product", "a.bias never, zero product", "b.weight never, zero product", "b.bias 1"];
+        let expected =
+            ["a.weight never, zero product", "a.bias never, zero product", "b.weight never, zero product", "b.bias 1"];
         assert_eq!(wakes(&body("x: tokens[16, 32]", source)), expected);
     }
 

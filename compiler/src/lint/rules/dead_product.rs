@@ -67,22 +67,23 @@ rule! {
         let found = graph.node_ids().filter_map(|id| {
             let kind = dead_product(context, id)?;
             let victims = victims(context, id);
-            let first = victims.first()?;
             // One report of what never moves is enough, as of the scale of a skip that its renormalisation squares.
             let count = known.len();
             known.extend(victims.iter().copied());
             if known.len() == count {
                 return None;
             }
+            let zeros = starts(context, id);
+            let first = zeros.iter().find(|zero| victims.contains(zero)).or(victims.first())?;
+            let example = graph.parameter(*first).path.to_string();
             let mut factors: Vec<(Span, String)> = vec![];
-            for zero in starts(context, id) {
+            for zero in zeros {
                 let parameter = graph.parameter(zero);
                 let span = graph.node(parameter.node).span;
                 if factors.iter().all(|(known, _)| *known != span) {
                     factors.push((span, parameter.path.to_string()));
                 }
             }
-            let example = graph.parameter(*first).path.to_string();
             Some((id, DeadProduct { product: context.place(id), kind, factors, dead: victims.len(), example }))
         });
         found.collect()

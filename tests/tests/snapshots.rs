@@ -1,0 +1,136 @@
+//! Texts that people read, with the sources they come from: graphs, parameters and reports.
+//!
+//! `INSTA_UPDATE=always cargo test -p archc-tests --test snapshots` writes them anew; read the difference.
+
+use archc_compiler::source::SourceMap;
+use archc_compiler::{Compiled, Diagnostic, FileId, Options, compile};
+use archc_tests::corpus;
+use std::fmt::Write;
+
+/// A spec with small settings.
+fn spec(name: &str, target: Option<&str>, settings: &[(&str, &str)]) -> Compiled {
+    let text = corpus::read(name);
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| {
+            let value = archc_grammar::parse_expression(value, FileId(u32::MAX));
+            ((*name).into(), value.expect("a setting is an expression"))
+        })
+        .collect();
+    compile(name, target, &settings, &[(name, text.as_str())], &Options::default()).expect("the spec is there")
+}
+
+fn ir(compiled: &Compiled) -> String {
+    let said = report(&compiled.diagnostics, &compiled.program.sources);
+    compiled.graph.as_ref().map_or(said, |graph| graph.to_text())
+}
+
+/// Diagnostics as text: the lines they point at, underlined, and what is said of them.
+fn report(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
+    let mut text = String::new();
+    for problem in diagnostics {
+        let _ = writeln!(text, "{}[{}]: {}", problem.level.name(), problem.id, problem.message);
+        for label in &problem.labels {
+            let (line, column) = sources.line_column(label.span);
+            let source = sources.get(label.span.file).map_or("", |source| &*source.text);
+            let shown = source.lines().nth(line - 1).unwrap_or("");
+            let length = sources.text(label.span).lines().next().unwrap_or("").chars().count().max(1);
+            let _ = writeln!(text, "  {}", sources.place(label.span));
+            let _ = writeln!(text, "    {shown}");
+            let _ = writeln!(text, "    {}{} {}", " ".repeat(column - 1), "^".repeat(length), label.text);
+        }
+        for note in &problem.notes {
+            let _ = writeln!(text, "  note: {note}");
+        }
+        if let Some(help) = &problem.help {
+            let _ = writeln!(text, "  help: {help}");
+        }
+        for frame in &problem.chain {
+            let _ = writeln!(
+                text,
+                "  in `{}`, called from `{}` at {}",
+                frame.callee,
+                frame.inside,
+                sources.place(frame.call)
+            );
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn dit() {
+    let settings = [("depth", "3"), ("dim", "32"), ("heads", "2"), ("size", "8"), ("classes", "10")];
+    insta::assert_snapshot!(ir(&spec("specs/dit.arch", Some("dit_s_2"), &settings)));
+}
+
+#[test]
+fn ddpm() {
+    let settings = [("widths", "[32, 64]"), ("attention", "[false, false]"), ("layers", "1"), ("H", "8"), ("W", "8")];
+    insta::assert_snapshot!(ir(&spec("specs/ddpm.arch", None, &settings)));
+}
+
+/// One line for each operation, as `archc ir --flat` prints it.
+#[test]
+fn flat() {
+    let source = "use std.transformer.{Attention}
+
+model Block(x: tokens[N, 32], c: vector[8]) -> tokens[N, 32] {
+    let [shift, scale, gate] = c -> silu() -> linear(3 * 32, init: zero) @modulation -> chunk(3)
+    x -> residual(gate: gate) { layer_norm(affine: false) -> modulate(shift, scale) -> Attention(2) @attn }
+}
+";
+    let compiled = compile("block.arch", None, &[], &[("block.arch", source)], &Options::default());
+    let graph = compiled.ok().and_then(|compiled| compiled.graph).expect("nothing is wrong with it");
+    insta::assert_snapshot!(format!("{source}\n----\n\n{}", graph.to_flat_text()));
+}
+
+/// Names, shapes and starts, in checkpoint order.
+#[test]
+fn parameters() {
+    let settings = [("widths", "[32]"), ("attention", "[true]"), ("layers", "1"), ("H", "8"), ("W", "8")];
+    let compiled = spec("specs/ddpm.arch", None, &settings);
+    let graph = compiled.graph.expect("nothing is wrong with it");
+    let mut table = String::new();
+    for parameter in &graph.parameters {
+        let shape: Vec<String> = parameter.shape.iter().map(u64::to_string).collect();
+        let _ = writeln!(table, "{}\t{}\t{}", parameter.path, shape.join("x"), parameter.init);
+    }
+    insta::assert_snapshot!(table);
+}
+
+fn broken(name: &str) -> String {
+    let compiled = spec(name, None, &[]);
+    report(&compiled.diagnostics, &compiled.program.sources)
+}
+
+#[test]
+fn additive_skip() {
+    insta::assert_snapshot!(broken("specs/examples/additive_skip.arch"));
+}
+
+#[test]
+fn dead_branch() {
+    insta::assert_snapshot!(broken("specs/examples/dead_branch.arch"));
+}
+
+#[test]
+fn missing_zero_init() {
+    insta::assert_snapshot!(broken("specs/examples/missing_zero_init.arch"));
+}
+
+/// The example of the design: a skip that does not fit, with both places.
+#[test]
+fn a_skip_that_does_not_fit() {
+    let source = "model UNet(x: image[8, 15, 16]) {
+    skip long(fuse: add)
+    long <- x
+    let h = x -> conv2d(8, kernel: 3, stride: 2) @down -> silu()
+    h -> upsample(2) -> join(long)
+}
+";
+    let compiled = compile("unet.arch", None, &[], &[("unet.arch", source)], &Options::default());
+    let compiled = compiled.expect("the source is there");
+    insta::assert_snapshot!(report(&compiled.diagnostics, &compiled.program.sources));
+}
