@@ -18,7 +18,8 @@ fn graph(source: &str, target: Option<&str>, settings: &[(&str, &str)]) -> Graph
     let compiled = compile("main.arch", target, &settings, &[("main.arch", source)], &Options::default());
     let compiled = compiled.expect("the source is given");
     let said = compiled.diagnostics;
-    compiled.graph.unwrap_or_else(|| panic!("{source}\n{said:#?}"))
+    assert!(compiled.graph.is_some(), "{source}\n{said:#?}");
+    compiled.graph.expect("it is there")
 }
 
 /// The body of a model as a graph.
@@ -73,7 +74,8 @@ fn wakes(graph: &Graph) -> Vec<String> {
 fn wake_of(graph: &Graph, path: &str) -> Wake {
     let liveness = Liveness::of(graph);
     let id = graph.parameter_ids().find(|id| *graph.parameter(*id).path == *path);
-    liveness.wake(id.unwrap_or_else(|| panic!("there is no {path}")))
+    assert!(id.is_some(), "there is no {path}");
+    liveness.wake(id.expect("it is there"))
 }
 
 mod streams {

@@ -59,7 +59,10 @@ fn survives(name: &str, text: &str) -> bool {
             assert!(!message.is_empty(), "{name} is refused without a word");
             false
         }
-        Err(error) => panic!("{name}: {error}"),
+        Err(error @ CompileError::Source(_)) => {
+            assert_eq!(error.to_string(), "", "{name} can be read");
+            false
+        }
     };
     assert!(begun.elapsed() < PATIENCE, "{name} took {:?}", begun.elapsed());
     compiles
@@ -219,7 +222,36 @@ fn unreadable_sources() {
         assert_eq!(direct.map(|checked| checked.targets), Err(error.clone()));
         let imported = check("main.arch", &[], &sources, &options()).expect("the importing file can be read");
         check_spans("an import", &imported.diagnostics, &imported.program.sources);
-        let errors: Vec<_> = imported.diagnostics.iter().map(|problem| &*problem.message).collect();
-        assert_eq!(errors.len(), 1, "the import is reported, its names are not: {errors:?}");
+        let ids: Vec<_> = imported.diagnostics.iter().map(|problem| &*problem.id).collect();
+        let expected = match error {
+            SourceError::NotFound => "import/not-found",
+            SourceError::NotUtf8 => "import/not-utf8",
+            SourceError::Unreadable(_) => "import/unreadable",
+        };
+        assert_eq!(ids, [expected], "the import is reported, its names are not");
     }
+}
+
+/// Every file imports another one, without end.
+struct Endless;
+
+impl Sources for Endless {
+    fn read(&self, name: &str) -> Result<String, SourceError> {
+        Ok(format!("use \"a{name}\".{{A}}\nmodel M(x: vector[4]) {{ x -> A() }}"))
+    }
+}
+
+#[test]
+fn endless_imports() {
+    let checked = check("main.arch", &[], &Endless, &options()).expect("the first file can be read");
+    check_spans("endless imports", &checked.diagnostics, &checked.program.sources);
+    assert!(checked.diagnostics.iter().any(|problem| problem.id == "import/too-deep"), "{:?}", checked.diagnostics);
+}
+
+#[test]
+fn a_source_beyond_the_limit() {
+    let text = " ".repeat(archc_grammar::MAX_SOURCE_BYTES + 1);
+    assert!(!survives("a source beyond the limit", &text));
+    let problems = archc_grammar::parse(&text, archc_compiler::FileId(0)).problems;
+    assert!(problems.iter().any(|problem| problem.id == "syntax/too-large"), "{problems:?}");
 }
