@@ -1,6 +1,6 @@
 //! How parameters start.
 
-use crate::dim::Dim;
+use crate::sincos::SinCosGrid;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -25,8 +25,8 @@ pub enum Init {
     KaimingUniform { gain: f64, fans: GivenFans },
     /// Normal with standard deviation `gain / sqrt(fan_in)`. He et al., ICCV 2015.
     KaimingNormal { gain: f64, fans: GivenFans },
-    /// Fixed sine-cosine table over a grid; see [`sincos_2d`].
-    SinCos2d { height: Dim, width: Dim },
+    /// Fixed sine-cosine table over a grid.
+    SinCos2d(SinCosGrid),
 }
 
 /// Fans that the spec sets instead of those of the parameter.
@@ -62,7 +62,7 @@ impl Init {
             | Init::XavierNormal { gain, .. }
             | Init::KaimingUniform { gain, .. }
             | Init::KaimingNormal { gain, .. } => (0.0, *gain),
-            Init::SinCos2d { .. } => (1.0, 1.0),
+            Init::SinCos2d(_) => (1.0, 1.0),
         };
         mean == 0.0 && std == 0.0
     }
@@ -77,7 +77,7 @@ impl Init {
             | Init::XavierNormal { gain, .. }
             | Init::KaimingUniform { gain, .. }
             | Init::KaimingNormal { gain, .. } => *gain == 0.0,
-            Init::SinCos2d { .. } => false,
+            Init::SinCos2d(_) => false,
         }
     }
 
@@ -96,7 +96,7 @@ impl Init {
             }
             Init::KaimingNormal { gain, fans } => (0.0, gain / libm::sqrt(fans.or(own).fan_in.max(1) as f64)),
             // Sines and cosines over their period.
-            Init::SinCos2d { .. } => (0.0, libm::sqrt(0.5)),
+            Init::SinCos2d(_) => (0.0, libm::sqrt(0.5)),
         }
     }
 
@@ -113,7 +113,7 @@ impl Init {
             | Init::Normal { .. }
             | Init::XavierNormal { .. }
             | Init::KaimingNormal { .. }
-            | Init::SinCos2d { .. } => None,
+            | Init::SinCos2d(_) => None,
         }
     }
 }
@@ -151,7 +151,7 @@ impl fmt::Display for Init {
             Init::XavierNormal { gain, fans } => scaled(f, "xavier_normal", *gain, fans),
             Init::KaimingUniform { gain, fans } => scaled(f, "kaiming_uniform", *gain, fans),
             Init::KaimingNormal { gain, fans } => scaled(f, "kaiming_normal", *gain, fans),
-            Init::SinCos2d { height, width } => write!(f, "sincos_table({height}, {width})"),
+            Init::SinCos2d(grid) => write!(f, "sincos_table({grid})"),
         }
     }
 }
@@ -177,21 +177,6 @@ pub fn short(value: f64) -> String {
     let decimals = (5.0 - magnitude).max(0.0) as usize;
     let text = format!("{value:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// Row `token` of the two-dimensional sine-cosine position table, `channels` wide.
-///
-/// Tokens are row-major. The first half of the channels encodes the column, the second half the row; each half holds
-/// the sines, then the cosines, of `position * 10000^(-2i/half)`. facebookresearch/DiT `models.py`
-/// (`get_2d_sincos_pos_embed`), after Vaswani et al. 2017. Upstream computes in f64 and rounds to f32 at the end.
-pub fn sincos_2d(width: u64, channels: u64, token: u64, channel: u64) -> f64 {
-    let half = channels / 2;
-    let (row, column) = (token / width.max(1), token % width.max(1));
-    let (position, at) = if channel < half { (column, channel) } else { (row, channel - half) };
-    let quarter = (half / 2).max(1);
-    let exponent = (at % quarter) as f64 / quarter as f64;
-    let angle = position as f64 / libm::pow(10_000.0, exponent);
-    if at < quarter { libm::sin(angle) } else { libm::cos(angle) }
 }
 
 #[cfg(test)]

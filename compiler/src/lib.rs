@@ -10,6 +10,7 @@ pub mod library;
 pub mod lint;
 pub mod ops;
 pub mod program;
+pub mod sincos;
 pub mod source;
 pub mod suggest;
 pub mod types;

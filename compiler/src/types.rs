@@ -15,6 +15,8 @@ pub enum Kind {
     Video,
     /// `tokens[count, channels]`
     Tokens,
+    /// `sequence[channels, count]`: tokens with their channels first, as 1-D convolutions and point sets have them.
+    Sequence,
     /// `vector[channels]`
     Vector,
     /// One number per sample.
@@ -25,6 +27,10 @@ pub enum Kind {
     Sigma,
     /// A class index below the given count, one per sample.
     Label,
+    /// `ids[count, classes]`: a class index for each token, the words of a text for instance.
+    Ids,
+    /// `mask[count]`: a number for each token, 1 where it counts and 0 where it does not.
+    Mask,
 }
 
 /// What an axis means.
@@ -61,8 +67,19 @@ pub enum DType {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] =
-        [Kind::Image, Kind::Video, Kind::Tokens, Kind::Vector, Kind::Scalar, Kind::Timestep, Kind::Sigma, Kind::Label];
+    pub const ALL: [Kind; 11] = [
+        Kind::Image,
+        Kind::Video,
+        Kind::Tokens,
+        Kind::Sequence,
+        Kind::Vector,
+        Kind::Scalar,
+        Kind::Timestep,
+        Kind::Sigma,
+        Kind::Label,
+        Kind::Ids,
+        Kind::Mask,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -74,6 +91,9 @@ impl Kind {
             Kind::Timestep => "timestep",
             Kind::Sigma => "sigma",
             Kind::Label => "label",
+            Kind::Ids => "ids",
+            Kind::Mask => "mask",
+            Kind::Sequence => "sequence",
         }
     }
 
@@ -90,6 +110,9 @@ impl Kind {
             Kind::Vector => &[Axis::Channel],
             Kind::Scalar | Kind::Timestep | Kind::Sigma => &[],
             Kind::Label => &[Axis::Class],
+            Kind::Ids => &[Axis::Token, Axis::Class],
+            Kind::Mask => &[Axis::Token],
+            Kind::Sequence => &[Axis::Channel, Axis::Token],
         }
     }
 
@@ -100,7 +123,12 @@ impl Kind {
 
     /// Whether the values have positions, in space or in a sequence.
     pub fn has_positions(self) -> bool {
-        matches!(self, Kind::Image | Kind::Video | Kind::Tokens)
+        matches!(self, Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence)
+    }
+
+    /// Whether the values are indices of classes rather than numbers.
+    pub fn is_index(self) -> bool {
+        matches!(self, Kind::Label | Kind::Ids)
     }
 }
 
@@ -175,12 +203,15 @@ impl Type {
     }
 
     pub fn dtype(&self) -> DType {
-        if self.kind == Kind::Label { DType::I64 } else { DType::F32 }
+        if self.kind.is_index() { DType::I64 } else { DType::F32 }
     }
 
     /// Sizes of the axes that the data has; a label is one number, its classes are no axis.
     pub fn data_dims(&self) -> &[Dim] {
-        if self.kind == Kind::Label { &[] } else { &self.dims }
+        match self.dims.split_last() {
+            Some((_, others)) if self.kind.is_index() => others,
+            _ => &self.dims,
+        }
     }
 
     /// The shape of the data for given sizes, without the batch. `None` if a size is unbound.
@@ -215,25 +246,30 @@ pub struct BroadcastError {
 /// The type of an element-wise combination.
 ///
 /// Axes are aligned by meaning: a vector stretches over the positions of an image, a video or tokens of the same
-/// number of channels; a scalar stretches over everything; an axis of size 1 stretches to the size of its partner.
-/// Values of different kinds with positions do not combine.
+/// number of channels; a mask stretches over the channels of as many tokens; a scalar stretches over everything; an
+/// axis of size 1 stretches to the size of its partner. Values of different kinds with positions do not combine.
 pub fn broadcast(a: &Type, b: &Type) -> Result<Type, BroadcastError> {
     let batched = a.batched || b.batched;
     if a.kind.is_scalar() && b.kind.is_scalar() {
         let kind = if a.kind == b.kind { a.kind } else { Kind::Scalar };
         return Ok(Type { kind, dims: SmallVec::new(), batched });
     }
-    if a.kind.is_scalar() && b.kind != Kind::Label {
+    if a.kind.is_scalar() && !b.kind.is_index() {
         return Ok(b.clone().with_batch(batched));
     }
-    if b.kind.is_scalar() && a.kind != Kind::Label {
+    if b.kind.is_scalar() && !a.kind.is_index() {
         return Ok(a.clone().with_batch(batched));
     }
-    if a.kind == Kind::Label || b.kind == Kind::Label {
+    if a.kind.is_index() || b.kind.is_index() {
         return Err(BroadcastError { axis: None });
     }
-    let (wide, narrow) = if a.kind == Kind::Vector { (b, a) } else { (a, b) };
-    if narrow.kind != wide.kind && narrow.kind != Kind::Vector {
+    let (wide, narrow) = if matches!(a.kind, Kind::Vector | Kind::Mask) { (b, a) } else { (a, b) };
+    let stretches = match narrow.kind {
+        Kind::Vector => true,
+        Kind::Mask => matches!(wide.kind, Kind::Tokens | Kind::Sequence),
+        _ => false,
+    };
+    if narrow.kind != wide.kind && !stretches {
         return Err(BroadcastError { axis: None });
     }
     let mut result = wide.clone().with_batch(batched);
@@ -270,6 +306,16 @@ mod tests {
         assert_eq!(broadcast(&image(1, 4, 4), &image(8, 4, 4)), Ok(image(8, 4, 4)));
         assert_eq!(broadcast(&image(8, 1, 4), &image(8, 4, 1)), Ok(image(8, 4, 4)));
         assert_eq!(broadcast(&image(8, 2, 4), &image(8, 4, 4)), Err(BroadcastError { axis: Some(Axis::Height) }));
+    }
+
+    #[test]
+    fn a_mask_stretches_over_channels() {
+        let (tokens, mask) = (Type::new(Kind::Tokens, [16.into(), 8.into()]), Type::new(Kind::Mask, [16.into()]));
+        assert_eq!(broadcast(&tokens, &mask), Ok(tokens.clone()));
+        assert_eq!(broadcast(&mask, &tokens), Ok(tokens.clone()));
+        assert_eq!(broadcast(&mask, &image(8, 4, 4)), Err(BroadcastError { axis: None }));
+        let short = Type::new(Kind::Mask, [15.into()]);
+        assert_eq!(broadcast(&tokens, &short), Err(BroadcastError { axis: Some(Axis::Token) }));
     }
 
     #[test]

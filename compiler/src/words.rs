@@ -35,7 +35,11 @@ pub const FUNCTIONS: &[Word] = &[
 
 /// Stages that are words of the language rather than operators.
 pub const STAGES: &[Word] = &[
-    word("chunk", "chunk(n)", "a list of n equal parts of the channels"),
+    word(
+        "chunk",
+        "chunk(n, groups: g)",
+        "a list of n equal parts of the channels; with `groups`, each of g equal groups of channels is cut in n, and the parts of a place are put together",
+    ),
     word("identity", "identity", "leaves its input as it is"),
     word("join", "join(long)", "fuses its input with the newest saved feature of a skip"),
     word(
@@ -53,7 +57,11 @@ pub const INITIALISERS: &[Word] = &[
     word("kaiming_uniform", "kaiming_uniform(gain, fan_in, fan_out)", "uniform, bound `gain * sqrt(3 / fan_in)`"),
     word("normal", "normal(std, mean)", "normal; `std` is 1 and `mean` 0 unless given"),
     word("one", "one", "every element is one"),
-    word("sincos_table", "sincos_table(height, width)", "fixed sines and cosines of the row and column of a grid"),
+    word(
+        "sincos_table",
+        "sincos_table(height, width, base, scale)",
+        "fixed sines and cosines of the column and row of a grid; positions are indices, or `index * base / size / scale`",
+    ),
     word("uniform", "uniform(low, high)", "uniform between two numbers"),
     word("xavier_normal", "xavier_normal(gain, fan_in, fan_out)", "normal, `gain * sqrt(2 / (fan_in + fan_out))`"),
     word(

@@ -70,6 +70,7 @@ pub fn execute<B: Backend>(
                     parameters,
                     result: &node.ty,
                     shape,
+                    sizes: &bindings.sizes,
                     device,
                     masks: mode.stream(id),
                 };

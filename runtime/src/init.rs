@@ -4,8 +4,8 @@
 //! which other parameters there are, on their order, on the device or on the number of threads.
 
 use crate::host::HostTensor;
-use archc_compiler::dim::Dim;
-use archc_compiler::init::{Init, sincos_2d};
+use archc_compiler::dim::{Dim, Sizes};
+use archc_compiler::init::Init;
 use archc_compiler::ir::{Graph, Parameter};
 use archc_compiler::types::{Axis, Kind};
 use rand::SeedableRng;
@@ -44,11 +44,10 @@ pub fn parameter(graph: &Graph, parameter: &Parameter, seed: u64) -> Vec<f32> {
             let (mean, std) = init.mean_and_std(parameter.fans);
             normal(&mut rng, mean, std, count)
         }
-        Init::SinCos2d { width, .. } => {
-            let channels = graph.node(parameter.node).ty.channels().unwrap_or(1).max(1);
-            let width = width.known().unwrap_or(1);
-            let at = |index: usize| (index as u64 / channels, index as u64 % channels);
-            (0..count).map(at).map(|(token, channel)| sincos_2d(width, channels, token, channel) as f32).collect()
+        Init::SinCos2d(grid) => {
+            let channels = graph.node(parameter.node).ty.channels().unwrap_or(1);
+            // Elaboration has checked that the grid is as large as the parameter.
+            grid.at(&Sizes::new()).map_or_else(|| vec![0.0; count], |table| table.values(channels).collect())
         }
     }
 }
@@ -68,12 +67,13 @@ fn normal(rng: &mut ChaCha8Rng, mean: f64, std: f64, count: usize) -> Vec<f32> {
     }
 }
 
-/// An input as a diffusion model would see it: unit normal features, times on 0..1000, any class.
+/// An input as a diffusion model would see it: unit normal features, times on 0..1000, any class, and
+/// masks that keep everything.
 pub fn input(kind: Kind, classes: Option<&Dim>, shape: Vec<usize>, seed: u64, name: &str) -> HostTensor {
     let mut rng = stream(seed, &format!("in.{name}"));
     let count = shape.iter().product();
     match kind {
-        Kind::Label => {
+        Kind::Label | Kind::Ids => {
             let classes = classes.and_then(Dim::known).unwrap_or(1).max(1) as i64;
             let labels = Uniform::new(0, classes).map(|labels| labels.sample_iter(&mut rng).take(count).collect());
             HostTensor::i64(shape, labels.unwrap_or_else(|_| vec![0; count]))
@@ -88,7 +88,8 @@ pub fn input(kind: Kind, classes: Option<&Dim>, shape: Vec<usize>, seed: u64, na
             let logs = normal(&mut rng, -1.2, 1.2, count);
             HostTensor::f32(shape, logs.into_iter().map(f32::exp).collect())
         }
-        Kind::Image | Kind::Video | Kind::Tokens | Kind::Vector | Kind::Scalar => {
+        Kind::Mask => HostTensor::f32(shape, vec![1.0; count]),
+        Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence | Kind::Vector | Kind::Scalar => {
             HostTensor::f32(shape, StandardNormal.sample_iter(&mut rng).take(count).collect())
         }
     }

@@ -8,8 +8,8 @@ use burn::tensor::{DType, Int, Tensor, TensorData, TensorMetadata, TensorPrimiti
 #[derive(Clone, Debug)]
 pub enum Value<B: Backend> {
     Float(B::FloatTensorPrimitive),
-    /// Class labels, `[batch]`.
-    Int(Tensor<B, 1, Int>),
+    /// Class indices.
+    Int(B::IntTensorPrimitive),
 }
 
 impl<B: Backend> Value<B> {
@@ -22,14 +22,28 @@ impl<B: Backend> Value<B> {
     pub fn tensor<const D: usize>(self) -> Tensor<B, D> {
         match self {
             Value::Float(primitive) => Tensor::from_primitive(TensorPrimitive::Float(primitive)),
-            Value::Int(labels) => labels.float().reshape([-1; D].map(|_: i32| 1)),
+            labels @ Value::Int(_) => {
+                let mut shape = [1; D];
+                for (slot, size) in shape.iter_mut().zip(labels.shape()) {
+                    *slot = size;
+                }
+                labels.reshape(shape)
+            }
         }
     }
 
-    /// Class labels.
+    /// Class indices of one rank.
+    pub fn indices<const D: usize>(tensor: Tensor<B, D, Int>) -> Self {
+        Value::Int(tensor.into_primitive())
+    }
+
+    /// Class indices, flat.
     pub fn labels(self) -> Tensor<B, 1, Int> {
         match self {
-            Value::Int(labels) => labels,
+            Value::Int(labels) => {
+                let count = labels.shape().num_elements();
+                Tensor::from_primitive(B::int_reshape(labels, burn::tensor::Shape::from([count])))
+            }
             Value::Float(primitive) => {
                 let count = primitive.shape().num_elements();
                 let flat: Tensor<B, 1> = reshaped(primitive, [count]);
@@ -41,7 +55,7 @@ impl<B: Backend> Value<B> {
     pub fn shape(&self) -> Vec<usize> {
         match self {
             Value::Float(primitive) => primitive.shape().to_vec(),
-            Value::Int(labels) => labels.dims().to_vec(),
+            Value::Int(labels) => labels.shape().to_vec(),
         }
     }
 
@@ -49,7 +63,7 @@ impl<B: Backend> Value<B> {
     pub fn reshape<const D: usize>(self, shape: [usize; D]) -> Tensor<B, D> {
         match self {
             Value::Float(primitive) => reshaped(primitive, shape),
-            Value::Int(labels) => labels.float().reshape(shape),
+            labels @ Value::Int(_) => labels.labels().float().reshape(shape),
         }
     }
 
@@ -61,8 +75,9 @@ impl<B: Backend> Value<B> {
         }
         match &tensor.data {
             HostData::I64(labels) => {
-                let data = TensorData::new(labels.clone(), [labels.len()]);
-                Value::Int(Tensor::from_data(data, device))
+                let flat: Tensor<B, 1, Int> =
+                    Tensor::from_data(TensorData::new(labels.clone(), [labels.len()]), device);
+                Value::Int(B::int_reshape(flat.into_primitive(), burn::tensor::Shape::from(shape)))
             }
             HostData::F32(values) => {
                 // `Tensor::from_data` brings the elements to the default dtype of the device.
@@ -83,9 +98,9 @@ impl<B: Backend> Value<B> {
                 let data = flat.into_data().convert_dtype(DType::F32);
                 HostTensor::f32(shape, data.to_vec::<f32>().unwrap_or_default())
             }
-            Value::Int(labels) => {
-                let data = labels.clone().into_data().convert_dtype(DType::I64);
-                HostTensor::i64(labels.dims().to_vec(), data.to_vec::<i64>().unwrap_or_default())
+            labels @ Value::Int(_) => {
+                let data = labels.clone().labels().into_data().convert_dtype(DType::I64);
+                HostTensor::i64(labels.shape(), data.to_vec::<i64>().unwrap_or_default())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Parameters, floating-point operations and activation memory, by scope.
 
 use crate::dim::{Sizes, Symbol};
-use crate::ir::{Graph, NodeId, ROOT, ScopeId};
+use crate::ir::{Graph, NodeId, Parameter, ROOT, ScopeId};
 use crate::types::fits;
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -78,7 +78,13 @@ impl Costs {
         let shape = |id: NodeId| shapes.get(id.index()).map_or(empty, Vec::as_slice);
         let operands: SmallVec<[&[u64]; 3]> = graph.operands(id).into_iter().map(shape).collect();
         Cost {
-            parameters: node.parameters.iter().map(|parameter| graph.parameter(*parameter).elements()).sum(),
+            parameters: node
+                .parameters
+                .iter()
+                .map(|parameter| graph.parameter(*parameter))
+                .filter(|parameter| !graph.is_buffer(parameter))
+                .map(Parameter::elements)
+                .sum(),
             flops: node.op().map_or(0, |op| op.as_operator().flops(&operands, shape(id))),
             activations: bytes(shape(id)),
         }

@@ -52,8 +52,8 @@ impl Signal {
 /// Features come in at unit variance; times and labels are not features.
 fn input_moments(kind: Kind) -> Moments {
     match kind {
-        Kind::Image | Kind::Video | Kind::Tokens | Kind::Vector => Moments::UNIT,
-        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label => {
+        Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence | Kind::Vector => Moments::UNIT,
+        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label | Kind::Ids | Kind::Mask => {
             Moments::unknown("the distribution of this input is not declared")
         }
     }

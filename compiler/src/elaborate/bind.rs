@@ -203,7 +203,7 @@ impl Elaborator<'_> {
         mut first_value: Option<Value>,
         span: Span,
     ) -> Option<Bound> {
-        let operands = signature.operands.names();
+        let (operands, required) = (signature.operands.names(), signature.operands.required());
         let attributes = signature.attributes.len();
         let base = attributes + INIT_ARGUMENTS.len();
         let mut bound: Bound = std::iter::repeat_n(None, base + operands.len()).collect();
@@ -235,10 +235,10 @@ impl Elaborator<'_> {
                     if variadic {
                         bound.push(None);
                         (bound.len() - 1, Takes::Tensor)
-                    } else if at < operands.len() {
+                    } else if at < required {
                         (base + at, Takes::Tensor)
-                    } else if at < operands.len() + attributes {
-                        (at - operands.len(), Takes::Attribute)
+                    } else if at < required + attributes {
+                        (at - required, Takes::Attribute)
                     } else {
                         self.unknown_argument(signature.name, argument, names(), span);
                         return None;
@@ -268,8 +268,12 @@ impl Elaborator<'_> {
                 None => return None,
             }
         }
-        let missing =
-            operands.iter().enumerate().skip(pending).find(|(at, _)| bound.get(base + at).is_none_or(Option::is_none));
+        let missing = operands
+            .iter()
+            .enumerate()
+            .take(required)
+            .skip(pending)
+            .find(|(at, _)| bound.get(base + at).is_none_or(Option::is_none));
         if let Some((_, name)) = missing {
             self.missing(signature.name, name, pending > 0, span);
             return None;
@@ -383,7 +387,7 @@ impl Elaborator<'_> {
 fn operand_name(signature: &Signature, slot: usize, attributes: usize) -> &'static str {
     let behind = slot.saturating_sub(attributes);
     let operand = behind.checked_sub(INIT_ARGUMENTS.len()).map(|at| match signature.operands {
-        Operands::Fixed(names) => names.get(at).copied().unwrap_or("x"),
+        Operands::Fixed(names) | Operands::Optional { names, .. } => names.get(at).copied().unwrap_or("x"),
         Operands::Variadic(name) => name,
     });
     operand.or_else(|| INIT_ARGUMENTS.get(behind).copied()).unwrap_or("x")

@@ -8,6 +8,7 @@ use crate::ir::InitOrigin;
 use crate::ops::ParameterSpec;
 use crate::program::list;
 use crate::program::unknown_initialiser;
+use crate::sincos::SinCosGrid;
 use crate::words::{self, INITIALISERS};
 use archc_grammar::ast::{Argument, Expr, ExprKind, InitRule};
 use archc_grammar::{Diagnostic, Span};
@@ -98,14 +99,15 @@ impl Elaborator<'_> {
             "constant" => &["value"],
             "normal" => &["std", "mean"],
             "uniform" => &["low", "high"],
-            "sincos_table" => &["height", "width"],
+            "sincos_table" => &["height", "width", "base", "scale"],
             "zero" | "one" | "default" => &[],
             _ => &["gain", "fan_in", "fan_out"],
         };
         let Some(values) = named_arguments(self, name, names, arguments, span) else { return Value::Poison };
         let mut values = values.into_iter();
-        let (first, second, third) = (values.next().flatten(), values.next().flatten(), values.next().flatten());
-        if [&first, &second, &third].iter().any(|v| v.as_ref().is_some_and(|(value, _)| value.is_poison())) {
+        let mut next = || values.next().flatten();
+        let (first, second, third, fourth) = (next(), next(), next(), next());
+        if [&first, &second, &third, &fourth].iter().any(|v| v.as_ref().is_some_and(|(value, _)| value.is_poison())) {
             return Value::Poison;
         }
         let number = |value: &Option<(Value, Span)>| value.as_ref().and_then(|(value, _)| value.number());
@@ -131,7 +133,13 @@ impl Elaborator<'_> {
                 .map(|(low, high)| Init::Uniform { low, high }),
             "sincos_table" => {
                 let dim = |value: &Option<(Value, Span)>| value.as_ref().and_then(|(value, _)| value.dim());
-                dim(&first).zip(dim(&second)).map(|(height, width)| Init::SinCos2d { height, width })
+                let scale = if fourth.is_some() { number(&fourth) } else { Some(1.0) };
+                let base = number(&third);
+                let fits = |number: &f64| *number > 0.0;
+                let has_base = third.is_some() == base.is_some() && base.as_ref().is_none_or(fits);
+                let grid = |((height, width), scale)| SinCosGrid { height, width, base, scale };
+                let sizes = dim(&first).zip(dim(&second)).filter(|_| has_base);
+                sizes.zip(scale.filter(fits)).map(grid).map(Init::SinCos2d)
             }
             "xavier_uniform" => gain.map(|gain| Init::XavierUniform { gain, fans }),
             "xavier_normal" => gain.map(|gain| Init::XavierNormal { gain, fans }),

@@ -45,9 +45,11 @@ impl Elaborator<'_> {
         let variadic = matches!(signature.operands, Operands::Variadic(_));
         let mut nodes: SmallVec<[NodeId; 3]> = SmallVec::new();
         nodes.extend(piped);
-        for operand in operands.iter().skip(usize::from(piped.is_some() && !variadic)) {
+        let required = signature.operands.required();
+        for (at, operand) in operands.iter().enumerate().skip(usize::from(piped.is_some() && !variadic)) {
             match operand {
                 Some((Value::Tensor(node), _)) => nodes.push(*node),
+                None if !variadic && at >= required => break,
                 _ => return Value::Poison,
             }
         }
@@ -305,7 +307,7 @@ impl Elaborator<'_> {
             }
             _ => Type::new(Kind::Scalar, []),
         };
-        let op = ParameterOp { of, frozen: false };
+        let op = ParameterOp { of, frozen: false, buffer: false, stored: None };
         let own = LabelValue { path: Arc::from("scale"), span };
         let counted = label.cloned().or_else(|| {
             // Without a label it is named for what it is, and counted like any call.
@@ -319,9 +321,9 @@ impl Elaborator<'_> {
 
 /// Whether a table of positions starts a parameter of as many rows.
 fn table_fits(init: &Init, shape: &[u64]) -> bool {
-    let Init::SinCos2d { height, width } = init else { return true };
-    match (height.times(width), shape) {
-        (Ok(Dim::Known(rows)), [1, count, channels]) => rows == *count && channels % 4 == 0,
+    let Init::SinCos2d(grid) = init else { return true };
+    match (grid.height.times(&grid.width), shape) {
+        (Ok(Dim::Known(rows)), [1, count, channels] | [count, channels]) => rows == *count && channels % 4 == 0,
         _ => false,
     }
 }

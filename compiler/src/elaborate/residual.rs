@@ -93,7 +93,7 @@ impl Elaborator<'_> {
             match value.number().filter(|rate| (0.0..1.0).contains(rate)) {
                 Some(0.0) => {}
                 Some(rate) => {
-                    let op = Dropout { rate: Rate(rate), per: MaskUnit::Sample };
+                    let op = Dropout { rate: Rate(rate), per: MaskUnit::Sample, rescale: true };
                     match self.emit(op.into(), &[branch], *at) {
                         Some(node) => branch = node,
                         None => return Value::Poison,

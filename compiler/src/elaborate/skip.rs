@@ -246,7 +246,7 @@ impl Elaborator<'_> {
         if let Some((rate, at)) = policy.drop
             && rate > 0.0
         {
-            let op = Dropout { rate: Rate(rate), per: MaskUnit::Sample };
+            let op = Dropout { rate: Rate(rate), per: MaskUnit::Sample, rescale: true };
             feature = self.emit(op.into(), &[feature], at)?;
         }
         let fused = self.fused(policy, saved, feature, decoder, span)?;

@@ -90,7 +90,7 @@ impl Elaborator<'_> {
             StageKind::Block { definition, arguments } => {
                 self.instantiate(definition, arguments, Some(input), stage.label.as_ref(), stage.span)
             }
-            StageKind::Chunk { parts } => self.chunk(input, *parts, stage.span),
+            StageKind::Chunk { parts, groups } => self.chunk(input, *parts, *groups, stage.span),
             StageKind::Learned { value, per_channel } => {
                 self.learned(input, *value, *per_channel, stage.label.as_ref(), stage.span)
             }
@@ -136,7 +136,8 @@ impl Elaborator<'_> {
     pub(super) fn invoke_with(&mut self, stage: &Arc<Stage>, inputs: [NodeId; 2], span: Span) -> Value {
         let [first, second] = inputs;
         match &stage.kind {
-            StageKind::Operator { signature, .. } if matches!(signature.operands, Operands::Fixed(names) if names.len() < 2) =>
+            StageKind::Operator { signature, .. }
+                if !matches!(signature.operands, Operands::Variadic(_)) && signature.operands.required() < 2 =>
             {
                 let found = format!("`{}` takes one", signature.name);
                 self.error("type/stage", "this stage has to take two tensors", stage.span, &found)

@@ -44,42 +44,49 @@ impl Elaborator<'_> {
     }
 
     fn chunk_stage(&mut self, arguments: &[Argument], span: Span) -> Option<StageKind> {
-        let values = super::bind::named_arguments(self, "chunk", &["parts"], arguments, span)?;
-        match values.into_iter().next().flatten() {
-            Some((Value::Poison, _)) => None,
-            Some((value, at)) => match value.whole().and_then(|parts| u64::try_from(parts).ok()) {
-                Some(parts) if parts > 0 => Some(StageKind::Chunk { parts }),
-                _ => {
-                    let found = format!("this is {}", value.describe());
-                    self.error("call/argument-type", "`chunk` expects a number of parts", at, &found);
-                    None
-                }
-            },
-            None => {
-                self.error("call/missing-argument", "`chunk` lacks its number of parts", span, "write `chunk(2)`");
-                None
-            }
+        let mut values =
+            super::bind::named_arguments(self, "chunk", &["parts", "groups"], arguments, span)?.into_iter();
+        let (parts, groups) = (values.next().flatten(), values.next().flatten());
+        if parts.is_none() {
+            self.error("call/missing-argument", "`chunk` lacks its number of parts", span, "write `chunk(2)`");
+            return None;
         }
+        let parts = self.chunk_count(parts, "a number of parts")?;
+        Some(StageKind::Chunk { parts, groups: self.chunk_count(groups, "a number of groups")? })
     }
 
-    pub(super) fn chunk(&mut self, input: NodeId, parts: u64, span: Span) -> Value {
+    /// A number of parts or groups; one where it is left out.
+    fn chunk_count(&mut self, given: Option<(Value, Span)>, expected: &str) -> Option<u64> {
+        let Some((value, at)) = given else { return Some(1) };
+        let count = value.whole().and_then(|count| u64::try_from(count).ok()).filter(|count| *count > 0);
+        if count.is_none() && !value.is_poison() {
+            let found = format!("this is {}", value.describe());
+            self.error("call/argument-type", format!("`chunk` expects {expected}"), at, &found);
+        }
+        count
+    }
+
+    pub(super) fn chunk(&mut self, input: NodeId, parts: u64, groups: u64, span: Span) -> Value {
         let Some(channels) = self.ty(input).dim(Axis::Channel).and_then(Dim::known) else {
             let message = format!("{} has no channels to cut", self.ty(input));
             return self.error("type/kind", message, span, "nothing to cut");
         };
-        if channels % parts != 0 {
-            let message = format!("{channels} channels cannot be cut into {parts} equal parts");
+        let pieces = parts.saturating_mul(groups);
+        if channels % pieces != 0 {
+            let message = match groups {
+                1 => format!("{channels} channels cannot be cut into {parts} equal parts"),
+                _ => format!("{channels} channels cannot be cut into {groups} groups of {parts} equal parts"),
+            };
             let made = self.graph.node(input).span;
             let problem = Diagnostic::error("shape/remainder", message)
-                .label(span, format!("{channels} / {parts} leaves {}", channels % parts))
+                .label(span, format!("{channels} / {pieces} leaves {}", channels % pieces))
                 .label(made, format!("this is {}", self.ty(input)));
             return self.report(problem);
         }
-        let size = channels / parts;
+        let size = channels / pieces;
         let mut items = vec![];
         for part in 0..parts {
-            let op =
-                ops::Slice { start: ops::attribute::Count(part * size), size, along: ops::concat::JoinAxis::Channels };
+            let op = ops::Slice::of_channels(part * size, size, groups);
             match self.emit(op.into(), &[input], span) {
                 Some(node) => items.push(Value::Tensor(node)),
                 None => return Value::Poison,

@@ -76,6 +76,7 @@ pub(super) enum StageKind {
     },
     Chunk {
         parts: u64,
+        groups: u64,
     },
     Learned {
         value: f64,

@@ -373,22 +373,29 @@ impl Graph {
         None
     }
 
-    /// The value, or the values, behind a path: of the scope of that path, of a labelled call, or an output.
+    /// The value, or the values, behind a path: of the scope of that path, of a labelled call, or an output. Of scopes
+    /// within each other that share a path (`@.`) the outermost is meant.
     pub fn find(&self, path: &str) -> Vec<NodeId> {
-        let scope = self
-            .scope_ids()
-            .map(|id| self.scope(id))
-            .rev()
-            .find(|scope| !scope.path.is_empty() && *scope.path == *path && scope.kind != ScopeKind::Residual);
-        if let Some(scope) = scope {
-            return scope.outputs.clone();
+        let has_path = |id: &ScopeId| {
+            let scope = self.scope(*id);
+            !scope.path.is_empty() && *scope.path == *path && scope.kind != ScopeKind::Residual
+        };
+        if let Some(last) = self.scope_ids().rev().find(has_path) {
+            let outermost = self.enclosing(last).filter(has_path).last().unwrap_or(last);
+            return self.scope(outermost).outputs.clone();
         }
         self.node_ids().filter(|id| self.node(*id).path.as_deref() == Some(path)).collect()
     }
 
-    /// Elements of all parameters.
+    /// Whether a parameter is a buffer: stored with the others, and counted among none of them.
+    pub fn is_buffer(&self, parameter: &Parameter) -> bool {
+        matches!(self.node(parameter.node).op(), Some(Op::Parameter(op)) if op.buffer)
+    }
+
+    /// Elements of all parameters that are no buffers.
     pub fn parameter_elements(&self) -> u64 {
-        self.parameters.iter().map(Parameter::elements).sum()
+        let counted = self.parameters.iter().filter(|parameter| !self.is_buffer(parameter));
+        counted.map(Parameter::elements).sum()
     }
 
     /// Symbols of the inputs, in order of appearance.

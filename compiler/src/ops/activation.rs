@@ -64,6 +64,8 @@ functions! {
         let inner = libm::sqrt(2.0 / std::f64::consts::PI) * (x + 0.044715 * x * x * x);
         0.5 * x * (1.0 + libm::tanh(inner))
     }, 0.5, "GELU in its tanh form, as DiT, SD3 and PixArt use it. Hendrycks & Gimpel 2016.";
+    QuickGelu = "quick_gelu", |x| x / (1.0 + libm::exp(-1.702 * x)), 0.5,
+        "GELU as a logistic curve, `x * sigmoid(1.702 x)`, as CLIP uses it. Hendrycks & Gimpel 2016.";
     Relu = "relu", |x| x.max(0.0), 0.0, "ReLU, `max(x, 0)`.";
     Rsqrt = "rsqrt", |x| 1.0 / libm::sqrt(x), 0.0, "`1 / sqrt(x)`, for positive values.";
     Sigmoid = "sigmoid", |x| 1.0 / (1.0 + libm::exp(-x)), 0.25, "Logistic function, `1 / (1 + exp(-x))`: a gate in (0, 1).";

@@ -67,8 +67,8 @@ pub(crate) fn combine(operands: &[&Type], verb: &str) -> Result<Type, Misuse> {
             (None, Kind::Image, Kind::Tokens) | (None, Kind::Tokens, Kind::Image) => {
                 misuse.help("bring both to one layout with `to_tokens()` or `to_image(height, width)`")
             }
-            (None, Kind::Label, _) | (None, _, Kind::Label) => {
-                misuse.help("turn class labels into vectors first: `y -> embedding(classes, dim)`")
+            (None, Kind::Label | Kind::Ids, _) | (None, _, Kind::Label | Kind::Ids) => {
+                misuse.help("turn class labels into vectors first: `y -> embedding(dim)`")
             }
             _ => misuse,
         }

@@ -8,24 +8,31 @@ use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
-use smallvec::smallvec;
 
 operator! {
     /// `softmax(Q K^T / sqrt(d)) V` in each head, heads side by side on the channels.
     ///
     /// `q: tokens[N, C]`, `k: tokens[M, C]`, `v: tokens[M, C'] -> tokens[N, C']`. Head `h` owns the channels
-    /// `h*d .. (h+1)*d` with `d = C / heads`. Vaswani et al. 2017.
-    "attention"(q, k, v)
+    /// `h*d .. (h+1)*d` with `d = C / heads`. Vaswani et al. 2017. `bias: mask[M]`, if it is given, is added to what every
+    /// query scores for each key, the same in all heads: large negative numbers leave keys out, as
+    /// `(1 - keep) * -10000` does for a mask that keeps with 1 (huggingface/diffusers).
+    "attention"(q, k, v; bias)
     pub struct Attention {
         /// Number of heads; has to divide the channels.
         heads: u64,
+        /// Whether a token sees itself and the tokens before it only. Queries and keys are then equally many.
+        causal: bool = false,
     }
 }
 
 impl Operator for Attention {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
-        let [q, k, v] = operands else { return Err(Misuse::new("type/kind", "`attention` needs q, k and v")) };
-        for (at, operand) in operands.iter().enumerate() {
+        let (q, k, v, bias) = match operands {
+            [q, k, v] => (q, k, v, None),
+            [q, k, v, bias] => (q, k, v, Some(bias)),
+            _ => return Err(Misuse::new("type/kind", "`attention` needs q, k and v")),
+        };
+        for (at, operand) in operands.iter().take(3).enumerate() {
             if operand.kind != Kind::Tokens {
                 return Err(Misuse::new("type/kind", format!("`attention` acts on tokens, found {operand}"))
                     .at(at)
@@ -39,6 +46,13 @@ impl Operator for Attention {
         if k.dim(Axis::Token) != v.dim(Axis::Token) {
             return Err(Misuse::new("shape/mismatch", format!("keys {k} and values {v} differ in tokens")).at(2));
         }
+        if self.causal && q.dim(Axis::Token) != k.dim(Axis::Token) {
+            let message = format!("causal attention needs as many queries as keys, found {q} and {k}");
+            return Err(Misuse::new("shape/mismatch", message).at(1));
+        }
+        if let Some(bias) = bias {
+            check_bias(bias, k)?;
+        }
         for channels in [inner, values] {
             if channels % self.heads != 0 {
                 let fitting = nearest_divisors(channels, self.heads);
@@ -49,7 +63,7 @@ impl Operator for Attention {
                 .help(format!("numbers of heads that fit: {fitting}")));
             }
         }
-        let batched = q.batched || k.batched || v.batched;
+        let batched = operands.iter().any(|operand| operand.batched);
         Ok((*q).clone().with(Axis::Channel, values.into()).with_batch(batched))
     }
 
@@ -74,24 +88,28 @@ impl Operator for Attention {
         Passage::Transform
     }
 
-    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
-        smallvec![
+    fn alignments(&self, operands: &[&Type], _: &Type) -> Alignments {
+        let all = [
             Alignment { channels: Link::Unrelated, tokens: Link::Same },
             Alignment::UNRELATED,
             Alignment { channels: Link::Same, tokens: Link::Unrelated },
-        ]
+            Alignment::UNRELATED,
+        ];
+        all.into_iter().take(operands.len()).collect()
     }
 
     fn flow(&self, at: &Flow<'_>) -> Grid {
         let (q, keys, v) = (at.operand(0), at.operand(1).all(), at.operand(2));
+        let biased = bias_varies(at);
         Grid::build(at.rows, at.columns, |row, column| {
             let values = v.column(column);
-            // Queries give different mixtures only if they differ, and the keys, and the values do.
-            let mixes = q.row(row).has(Facts::POSITIONS)
-                && keys.has(Facts::POSITIONS)
-                && values.has(Facts::POSITIONS);
-            // Uniform weights give every query the mean of the values.
-            let nonzero = values.has(Facts::MEAN_POSITIONS) || attends(q.all(), keys) && values.has(Facts::POSITIONS);
+            // Queries give different mixtures only if they differ, and the keys, and the values do; or if they see
+            // different tokens.
+            let differ = self.causal || q.row(row).has(Facts::POSITIONS) && keys.has(Facts::POSITIONS);
+            let mixes = differ && values.has(Facts::POSITIONS);
+            // Uniform weights give every query the mean of the values, causal ones that of the values so far.
+            let attends = self.causal || biased || attends(q.all(), keys);
+            let nonzero = values.has(Facts::MEAN_POSITIONS) || attends && values.has(Facts::POSITIONS);
             Facts::NONZERO
                 .with(Facts::POSITIONS, mixes)
                 .with(Facts::CHANNELS, values.has(Facts::CHANNELS))
@@ -110,7 +128,7 @@ impl Operator for Attention {
         // linear in the result's gradient, so that with equal weights for all queries it is centred if that is.
         let dq = q.map(|row, _, _| {
             let line = gradient.row(row);
-            let varied = q.row(row).has(Facts::POSITIONS);
+            let varied = self.causal || q.row(row).has(Facts::POSITIONS);
             let mean = varied || line.has(Facts::MEAN_POSITIONS);
             Facts::NONZERO
                 .with(Facts::POSITIONS, varied || line.has(Facts::POSITIONS))
@@ -124,21 +142,14 @@ impl Operator for Attention {
         // queries, each times the gradient of its result; what all queries share has to survive that sum.
         let heard = (0..gradient.rows()).any(|row| {
             let (dy, q) = (gradient.row(row).over_positions(), q.row(row).over_positions());
-            dy.contracts(q) || dy.nonzero && q.varies && keys.has(Facts::POSITIONS)
+            dy.contracts(q) || dy.nonzero && (q.varies && keys.has(Facts::POSITIONS) || self.causal && q.nonzero)
         });
-        let dk = k.map(|_, _, _| {
-            Facts::GENERIC
-                .without(Facts::MEAN_POSITIONS)
-                .without(Facts::MEAN_ALL)
-                .with(Facts::MEAN_POSITIONS, k.rows() > 1)
-                .with(Facts::MEAN_ALL, k.rows() > 1)
-                .when(heard && varied_values)
-        });
+        let dk = k.map(|_, _, _| centred(k).when(heard && varied_values));
         // Values receive the gradients by weight; equal weights pass on their sum alone.
-        let varied_weights = attends(queries, keys) && queries.has(Facts::POSITIONS);
+        let varied_weights = self.causal || attends(queries, keys) && queries.has(Facts::POSITIONS);
         let dv = v.map(|_, column, _| {
             let part = gradient.column(column);
-            let varies = queries.nonzero() && keys.has(Facts::POSITIONS);
+            let varies = self.causal || bias_varies(at) || queries.nonzero() && keys.has(Facts::POSITIONS);
             let nonzero = part.has(Facts::MEAN_POSITIONS) || part.nonzero() && varied_weights;
             Facts::NONZERO
                 .with(Facts::POSITIONS, varies)
@@ -148,8 +159,41 @@ impl Operator for Attention {
                 .with(Facts::MEAN_ALL, part.has(Facts::MEAN_ALL) || v.rows() > 1)
                 .when(nonzero)
         });
-        Gradients::of_operands([dq, dk, dv])
+        let mut result = Gradients::of_operands([dq, dk, dv]);
+        if at.operands.len() > 3 {
+            // A bias receives the gradients of its key's scores, summed over the queries.
+            let bias = at.operand(3);
+            let heard = gradient.any_nonzero() && varied_values;
+            result.operands.push(bias.map(|_, _, _| centred(bias).when(heard)));
+        }
+        result
     }
+}
+
+/// A bias is one number for each key.
+fn check_bias(bias: &Type, keys: &Type) -> Result<(), Misuse> {
+    if bias.kind != Kind::Mask {
+        let message = format!("the `bias` of `attention` is a number for each key, a mask; found {bias}");
+        return Err(Misuse::new("type/kind", message).at(3));
+    }
+    if bias.dim(Axis::Token) != keys.dim(Axis::Token) {
+        return Err(Misuse::new("shape/mismatch", format!("keys {keys} and their bias {bias} differ in tokens")).at(3));
+    }
+    Ok(())
+}
+
+/// Whether there is a bias that prefers some keys.
+fn bias_varies(at: &Flow<'_>) -> bool {
+    at.operands.len() > 3 && at.operand(3).all().has(Facts::POSITIONS)
+}
+
+/// A gradient that sums to zero over all keys together.
+fn centred(keys: &Grid) -> Facts {
+    Facts::GENERIC
+        .without(Facts::MEAN_POSITIONS)
+        .without(Facts::MEAN_ALL)
+        .with(Facts::MEAN_POSITIONS, keys.rows() > 1)
+        .with(Facts::MEAN_ALL, keys.rows() > 1)
 }
 
 /// Whether attention weights differ between keys.
@@ -157,7 +201,7 @@ fn attends(queries: Facts, keys: Facts) -> bool {
     queries.nonzero() && keys.has(Facts::POSITIONS)
 }
 
-fn nearest_divisors(channels: u64, wanted: u64) -> String {
+pub(super) fn nearest_divisors(channels: u64, wanted: u64) -> String {
     let small = (1..).take_while(|heads| heads * heads <= channels).filter(|heads| channels.is_multiple_of(*heads));
     let divisors: Vec<u64> = small.flat_map(|heads| [heads, channels / heads]).collect();
     let below = divisors.iter().copied().filter(|heads| *heads < wanted).max();

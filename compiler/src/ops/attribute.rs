@@ -176,6 +176,42 @@ impl Attribute for Dim {
     }
 }
 
+/// A size that may be zero: where a part starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offset(pub Dim);
+
+impl Attribute for Offset {
+    const EXPECTED: &'static str = "a size, or zero";
+
+    fn read(value: &AttributeValue) -> Option<Self> {
+        match value {
+            AttributeValue::Int(0) | AttributeValue::Dim(Dim::Known(0)) => Some(Offset(Dim::Known(0))),
+            other => Dim::read(other).map(Offset),
+        }
+    }
+
+    fn show(&self) -> Shown {
+        self.0.show()
+    }
+}
+
+/// Sizes of axes, of a tensor as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape(pub Vec<u64>);
+
+impl Attribute for Shape {
+    const EXPECTED: &'static str = "a list of sizes, `[6, 1152]`";
+
+    fn read(value: &AttributeValue) -> Option<Self> {
+        let AttributeValue::List(items) = value else { return None };
+        items.iter().map(u64::read).collect::<Option<Vec<u64>>>().map(Shape)
+    }
+
+    fn show(&self) -> Shown {
+        Shown::List(self.0.iter().copied().map(Shown::Int).collect())
+    }
+}
+
 impl Attribute for Type {
     const EXPECTED: &'static str = "a type, `tokens[N, D]`";
 

@@ -8,7 +8,7 @@ use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
 use crate::dim::Dim;
 use crate::operator;
-use crate::types::{Axis, Kind, Type};
+use crate::types::{Axis, Type};
 
 crate::choice! {
     /// The axis along which values are joined or cut.
@@ -68,7 +68,7 @@ impl Operator for Concat {
         let Some((first, rest)) = operands.split_first() else {
             return Err(Misuse::new("type/kind", "`concat` needs at least one operand"));
         };
-        if first.axis(axis).is_none() || first.kind == Kind::Label {
+        if first.axis(axis).is_none() || first.kind.is_index() {
             return Err(Misuse::new("type/kind", format!("{first} has no {} to join", axis.name())).at(0));
         }
         let mut result = (*first).clone();

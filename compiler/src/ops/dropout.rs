@@ -23,12 +23,17 @@ crate::choice! {
 operator! {
     /// In training, sets elements (or whole samples) to zero with probability `rate` and divides the others by
     /// `1 - rate`; otherwise the identity. Srivastava et al. 2014; per sample, Huang et al. 2016.
+    ///
+    /// With `rescale: false` the others stay as they are: the dropping of a condition for classifier-free guidance
+    /// (Ho & Salimans 2022), where zeros stand for no condition.
     "dropout"(x)
     pub struct Dropout {
         /// Probability of a zero.
         rate: Rate,
         /// What is dropped together.
         per: MaskUnit = MaskUnit::Element,
+        /// Whether what is kept is divided by `1 - rate`.
+        rescale: bool = true,
     }
 }
 

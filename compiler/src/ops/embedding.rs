@@ -13,8 +13,8 @@ use crate::types::{Axis, Kind, Type};
 use smallvec::smallvec;
 
 operator! {
-    /// A learned vector for each class: `label[K] -> vector[features]`. Parameter: `weight [K, features]`, drawn
-    /// from N(0, 1) as PyTorch does unless the spec says otherwise.
+    /// A learned vector for each class: `label[K] -> vector[features]`, `ids[N, K] -> tokens[N, features]`. Parameter:
+    /// `weight [K, features]`, drawn from N(0, 1) as PyTorch does unless the spec says otherwise.
     "embedding"(y)
     pub struct Embedding {
         /// Channels of the result.
@@ -26,9 +26,13 @@ impl Operator for Embedding {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
         match operands {
             [y] if y.kind == Kind::Label => Ok(Type::vector(self.features).with_batch(y.batched)),
+            [y] if y.kind == Kind::Ids => {
+                let dims = y.dim(Axis::Token).cloned().into_iter().chain([Dim::Known(self.features)]);
+                Ok(Type::new(Kind::Tokens, dims).with_batch(y.batched))
+            }
             _ => {
                 let found = operands.first().map_or_else(String::new, |y| y.to_string());
-                Err(Misuse::new("type/kind", format!("`embedding` needs class labels, found {found}")).at(0))
+                Err(Misuse::new("type/kind", format!("`embedding` needs class labels or ids, found {found}")).at(0))
             }
         }
     }
@@ -63,12 +67,27 @@ impl Operator for Embedding {
     }
 
     fn flow(&self, at: &Flow<'_>) -> Grid {
-        Grid::build(at.rows, at.columns, |_, column| at.parameter(0).map_or(Facts::ZERO, |table| table.at(0, column)))
+        // Different ids have different rows, unless all rows are equal.
+        let varies = at.result.kind == Kind::Tokens;
+        Grid::build(at.rows, at.columns, |_, column| {
+            let table = at.parameter(0).map_or(Facts::ZERO, |table| table.at(0, column));
+            let facts = table.with(Facts::POSITIONS, varies && table.has(Facts::CHANNELS));
+            facts.with(Facts::MEAN_ALL, facts.has(Facts::MEAN_CHANNELS))
+        })
     }
 
-    fn flow_back(&self, _: &Flow<'_>, gradient: &Grid) -> Gradients {
-        // Labels have no gradient; each row of the table collects that of its samples.
-        let table = Grid::build(1, gradient.columns(), |_, column| gradient.column(column).sum_positions());
-        Gradients { operands: smallvec![Grid::new(1, 1)], parameters: smallvec![table] }
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        // Labels have no gradient; each row of the table collects that of its samples and tokens, which differ.
+        let table = Grid::build(1, gradient.columns(), |_, column| {
+            let facts = gradient.column(column);
+            let own = Facts::NONZERO
+                .with(Facts::CHANNELS, facts.has(Facts::CHANNELS))
+                .with(Facts::MEAN_CHANNELS, facts.has(Facts::MEAN_CHANNELS))
+                .when(facts.nonzero())
+                .closed();
+            if at.result.kind == Kind::Tokens { own } else { facts.sum_positions() }
+        });
+        let ids = at.operand(0);
+        Gradients { operands: smallvec![Grid::new(ids.rows(), ids.columns())], parameters: smallvec![table] }
     }
 }

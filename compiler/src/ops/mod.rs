@@ -279,19 +279,25 @@ macro_rules! for_each_operator {
             Attention => attention,
             Concat => concat,
             Conv2d => conv2d,
+            CropGrid => crop_grid,
             DropLabel => drop_label,
             Dropout => dropout,
             Embedding => embedding,
+            EndToken => end_token,
             GroupNorm => group_norm,
             LayerNorm => layer_norm,
             Linear => linear,
             Multiply => multiply,
             Parameter => parameter,
+            RmsNorm => rms_norm,
+            SincosGrid => sincos_grid,
             Sinusoid => sinusoid,
             Slice => slice,
             Softmax => softmax,
             ToImage => to_image,
+            ToSequence => to_sequence,
             ToTokens => to_tokens,
+            ToVector => to_vector,
             Unpatchify => unpatchify,
             Upsample => upsample,
         }
@@ -358,10 +364,10 @@ pub(crate) fn channels_of(operands: &[&Type], at: usize, who: &str) -> Result<u6
 /// The operand of a family of operators that take any tensor of numbers.
 pub(crate) fn number_operand<'a>(operands: &[&'a Type], at: usize, who: &str) -> Result<&'a Type, Misuse> {
     match operands.get(at) {
-        Some(ty) if ty.kind != crate::types::Kind::Label => Ok(ty),
+        Some(ty) if !ty.kind.is_index() => Ok(ty),
         Some(ty) => Err(Misuse::new("type/kind", format!("`{who}` needs numbers, found {ty}"))
             .at(at)
-            .help("turn class labels into vectors first: `y -> embedding(classes, dim)`")),
+            .help("turn class labels into vectors first: `y -> embedding(dim)`")),
         None => Err(Misuse::new("type/kind", format!("`{who}` lacks an operand"))),
     }
 }

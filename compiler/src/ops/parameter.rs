@@ -1,5 +1,6 @@
 //! A parameter that is a value by itself.
 
+use super::attribute::Shape;
 use super::{
     Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments, ParameterSpec,
     Parameters, Passage,
@@ -16,13 +17,18 @@ operator! {
     /// A learned value that is the same for all samples: a position table, a gain, a register token.
     ///
     /// Its label is its whole name (`parameter(vector[8]) @layer.gamma`). Tables of tokens and images are stored
-    /// with a leading axis of 1, as published checkpoints do.
+    /// with a leading axis of 1, as published checkpoints do, unless `stored` says otherwise.
     "parameter"()
     pub struct Parameter {
         /// Type of the value, `vector[8]`, `tokens[256, 384]` or `scalar`; all sizes have to be known.
         of: Type,
         /// A frozen parameter is stored but not trained.
         frozen: bool = false,
+        /// A buffer is stored, not trained, and no parameter: it is in no count of them. PyTorch's
+        /// `register_buffer`.
+        buffer: bool = false,
+        /// Shape in the checkpoint: the same elements in the same order.
+        stored: Option<Shape> = None,
     }
 }
 
@@ -33,11 +39,20 @@ impl Operator for Parameter {
             let message = format!("a parameter needs known sizes; {open} is known only when the model runs");
             return Err(Misuse::new("type/open-size", message));
         }
+        let size = |dims: &[u64]| dims.iter().try_fold(1_u64, |size, dim| size.checked_mul(*dim));
+        let own: Vec<u64> = self.of.dims.iter().filter_map(Dim::known).collect();
+        if let Some(Shape(stored)) = &self.stored
+            && size(stored) != size(&own)
+        {
+            let shape: Vec<String> = stored.iter().map(u64::to_string).collect();
+            let message = format!("{} does not have the elements of {}", shape.join(" x "), self.of);
+            return Err(Misuse::new("shape/mismatch", message));
+        }
         match self.of.kind {
-            Kind::Label | Kind::Timestep | Kind::Sigma => {
+            Kind::Label | Kind::Ids | Kind::Mask | Kind::Timestep | Kind::Sigma => {
                 Err(Misuse::new("type/kind", format!("a parameter cannot be a {}", self.of.kind.name())))
             }
-            Kind::Image | Kind::Video | Kind::Tokens | Kind::Vector | Kind::Scalar => {
+            Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence | Kind::Vector | Kind::Scalar => {
                 Ok(self.of.clone().with_batch(false))
             }
         }
@@ -49,12 +64,15 @@ impl Operator for Parameter {
             shape.insert(0, 1);
         }
         let size = shape.iter().product();
+        if let Some(Shape(stored)) = &self.stored {
+            shape.clone_from(stored);
+        }
         smallvec![ParameterSpec {
             name: "",
             shape,
             fans: Fans { fan_in: size, fan_out: size },
             default: Init::ZERO,
-            trainable: !self.frozen,
+            trainable: !self.frozen && !self.buffer,
             cells: ParameterCells::Value,
         }]
     }

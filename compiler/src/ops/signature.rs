@@ -8,6 +8,8 @@ use super::attribute::{AttributeValue, Shown};
 pub enum Operands {
     /// One tensor for each name.
     Fixed(&'static [&'static str]),
+    /// The first `required` have to be given; the others may be, by name.
+    Optional { names: &'static [&'static str], required: usize },
     /// Two tensors or more.
     Variadic(&'static str),
 }
@@ -15,8 +17,17 @@ pub enum Operands {
 impl Operands {
     pub fn names(self) -> &'static [&'static str] {
         match self {
-            Operands::Fixed(names) => names,
+            Operands::Fixed(names) | Operands::Optional { names, .. } => names,
             Operands::Variadic(_) => &[],
+        }
+    }
+
+    /// How many of the named ones have to be given.
+    pub fn required(self) -> usize {
+        match self {
+            Operands::Fixed(names) => names.len(),
+            Operands::Optional { required, .. } => required,
+            Operands::Variadic(_) => 0,
         }
     }
 }
@@ -63,7 +74,8 @@ pub struct WrongAttribute {
 /// Named attributes of an operator in force, for printing.
 pub type ShownAttributes = Vec<(&'static str, Shown)>;
 
-/// Declares an operator: its struct, its documented attributes, and how a call becomes the struct.
+/// Declares an operator: its struct, its documented attributes, and how a call becomes the struct. Operands behind a
+/// semicolon, `"attention"(q, k, v; bias)`, may be left out.
 ///
 /// ```text
 /// operator! {
@@ -128,6 +140,12 @@ macro_rules! operator {
         }
     };
     (@operands $name:ident...) => { $crate::ops::signature::Operands::Variadic(stringify!($name)) };
+    (@operands $($name:ident),*; $($optional:ident),*) => {
+        $crate::ops::signature::Operands::Optional {
+            names: &[$(stringify!($name),)* $(stringify!($optional)),*],
+            required: [$(stringify!($name)),*].len(),
+        }
+    };
     (@operands $($name:ident),*) => { $crate::ops::signature::Operands::Fixed(&[$(stringify!($name)),*]) };
     (@default $ty:ty) => { None };
     (@default $ty:ty, $default:expr) => {

@@ -6,7 +6,8 @@ use super::{
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
 use crate::operator;
-use crate::types::Type;
+use crate::dim::Dim;
+use crate::types::{Kind, Type};
 use smallvec::smallvec;
 
 crate::choice! {
@@ -20,7 +21,8 @@ crate::choice! {
 }
 
 operator! {
-    /// Sines and cosines of a number at geometrically spaced frequencies: `timestep -> vector[features]`.
+    /// Sines and cosines of a number at geometrically spaced frequencies: `timestep -> vector[features]`. Of several
+    /// numbers, one token for each: `vector[n] -> tokens[n, features]`.
     ///
     /// With `half = features / 2`, frequency `i` is `max_period ^ (-i / (half - shift))` for `i` in `0..half`.
     /// Vaswani et al. 2017; `shift: 1` and sines first in hojonathanho/diffusion, `shift: 0` and cosines first in
@@ -50,9 +52,13 @@ impl Operator for Sinusoid {
         }
         match operands {
             [t] if t.kind.is_scalar() => Ok(Type::vector(self.features).with_batch(t.batched)),
+            [t] if t.kind == Kind::Vector => {
+                let dims = t.dims.iter().cloned().chain([Dim::Known(self.features)]);
+                Ok(Type::new(Kind::Tokens, dims).with_batch(t.batched))
+            }
             _ => {
                 let found = operands.first().map_or_else(String::new, |t| t.to_string());
-                let message = format!("`sinusoid` needs one number per sample, found {found}");
+                let message = format!("`sinusoid` needs a number or a vector of numbers per sample, found {found}");
                 Err(Misuse::new("type/kind", message).at(0))
             }
         }
@@ -95,6 +101,8 @@ impl Operator for Sinusoid {
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
         let live = gradient.any_nonzero() && at.operand(0).any_nonzero();
-        Gradients::of_operands([Grid::filled(1, 1, Facts::UNIFORM.when(live))])
+        // Numbers of a vector are channels of it.
+        let facts = Facts::UNIFORM.with(Facts::CHANNELS, at.result.kind == Kind::Tokens);
+        Gradients::of_operands([at.operand(0).map(|_, _, _| facts.when(live))])
     }
 }

@@ -1,6 +1,6 @@
 //! A part of a value along an axis.
 
-use super::attribute::Count;
+use super::attribute::Offset;
 use super::concat::JoinAxis;
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
@@ -15,30 +15,66 @@ use smallvec::smallvec;
 
 operator! {
     /// The part `start .. start + size` of the channels, or of the tokens. `chunk(n)` makes n equal ones.
+    ///
+    /// Places in a sequence may be known only when the model runs: `slice(0, N, along: tokens)`. With `groups`, that part
+    /// of each of so many equal groups of channels is taken, and the parts are put side by side.
     "slice"(x)
     pub struct Slice {
         /// First index.
-        start: Count,
+        start: Offset,
         /// How many.
-        size: u64,
+        size: Dim,
         /// What is cut.
         along: JoinAxis = JoinAxis::Channels,
+        /// Groups of channels, each of which is cut.
+        groups: u64 = 1,
+    }
+}
+
+impl Slice {
+    /// The channels from `start` on, of each of some groups.
+    pub fn of_channels(start: u64, size: u64, groups: u64) -> Self {
+        let start = Offset(Dim::Known(start));
+        Self { start, size: Dim::Known(size), along: JoinAxis::Channels, groups }
+    }
+
+    /// The one number at which a slice of whole groups starts, if it is known.
+    fn known_start(&self) -> Option<u64> {
+        self.start.0.known().filter(|_| self.groups == 1)
     }
 }
 
 impl Operator for Slice {
-    fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
+    fn infer(&self, operands: &[&Type], obligations: &mut Obligations) -> Result<Type, Misuse> {
         let axis = self.along.axis();
         let Some(x) = operands.first() else { return Err(Misuse::new("type/kind", "`slice` lacks its operand")) };
-        let Some(size) = x.dim(axis) else {
+        let Some(size) = x.dim(axis).filter(|_| !x.kind.is_index()) else {
             return Err(Misuse::new("type/kind", format!("{x} has no {} to cut", axis.name())).at(0));
         };
-        let end = self.start.0 + self.size;
-        if size.known().is_some_and(|size| end > size) {
-            let message = format!("{} {}..{end} reach beyond {x}", axis.name(), self.start.0);
-            return Err(Misuse::new("shape/range", message).at(0));
+        if self.groups > 1 && self.along != JoinAxis::Channels {
+            return Err(Misuse::new("call/arguments", "`groups` of `slice` are groups of channels").at(0));
         }
-        Ok((*x).clone().with(axis, Dim::Known(self.size)))
+        let size = match size {
+            Dim::Known(size) if size % self.groups != 0 => {
+                let message = format!("{size} channels are not {} equal groups", self.groups);
+                return Err(Misuse::new("shape/remainder", message).at(0));
+            }
+            Dim::Known(size) => Dim::Known(size / self.groups),
+            open => open.clone(),
+        };
+        let too_long = |_| Misuse::new("shape/size", "the part is too long").at(0);
+        let end = self.start.0.plus(&self.size).map_err(too_long)?;
+        // What is left behind the part is not below zero; for open sizes, when the model runs.
+        match size.minus(&end) {
+            Ok(Dim::Known(_)) => {}
+            Ok(open) => obligations.0.push(open),
+            Err(_) => {
+                let message = format!("{} {}..{end} reach beyond {x}", axis.name(), self.start.0);
+                return Err(Misuse::new("shape/range", message).at(0));
+            }
+        }
+        let kept = self.size.times(&Dim::Known(self.groups)).map_err(too_long)?;
+        Ok((*x).clone().with(axis, kept))
     }
 
     fn parameters(&self, _: &[&Type]) -> Parameters {
@@ -59,7 +95,8 @@ impl Operator for Slice {
 
     fn alignments(&self, operands: &[&Type], _: &Type) -> Alignments {
         let known = operands.first().and_then(|x| x.dim(self.along.axis())).and_then(Dim::known).is_some();
-        let part = if known { Link::PartOfOperand(self.start.0) } else { Link::Unrelated };
+        let start = self.known_start().filter(|_| known && self.size.known().is_some());
+        let part = start.map_or(Link::Unrelated, Link::PartOfOperand);
         smallvec![match self.along {
             JoinAxis::Channels => Alignment { channels: part, tokens: Link::Same },
             JoinAxis::Tokens => Alignment { channels: Link::Same, tokens: part },
@@ -69,10 +106,9 @@ impl Operator for Slice {
     fn flow(&self, at: &Flow<'_>) -> Grid {
         let x = at.operand(0);
         let Some((rows, columns)) = self.offset(at) else {
-            // A part of a tensor may vary where the tensor does, and it is not centred where the tensor is.
-            return Grid::build(at.rows, at.columns, |row, column| {
-                let whole = x.at(row, column);
-                whole.or(Facts::MEAN_POSITIONS).or(Facts::MEAN_CHANNELS).or(Facts::MEAN_ALL).when(whole.nonzero())
+            return Grid::build(at.rows, at.columns, |row, column| match self.along {
+                JoinAxis::Channels => part_of(x.row(row)),
+                JoinAxis::Tokens => part_of(x.column(column)),
             });
         };
         Grid::build(at.rows, at.columns, |row, column| x.at(row + rows, column + columns))
@@ -80,21 +116,30 @@ impl Operator for Slice {
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
         let x = at.operand(0);
+        let Some((rows, columns)) = self.offset(at) else {
+            // The rest of the operand receives nothing, so its gradient varies.
+            return Gradients::of_operands([x.map(|row, column, _| {
+                let facts = match self.along {
+                    JoinAxis::Channels => gradient.row(row),
+                    JoinAxis::Tokens => gradient.column(column),
+                };
+                facts.with(self.along.varies(), facts.nonzero())
+            })]);
+        };
         let mut operand = Grid::new(x.rows(), x.columns());
-        let offset = self.offset(at);
-        let (rows, columns) = offset.unwrap_or((0, 0));
         for row in 0..gradient.rows() {
             for column in 0..gradient.columns() {
-                let mut facts = gradient.at(row, column);
-                if offset.is_none() {
-                    // The rest of the operand receives nothing, so its gradient varies.
-                    facts = facts.with(self.along.varies(), facts.nonzero());
-                }
+                let facts = gradient.at(row, column);
                 operand.add((row + rows).min(x.rows() - 1), (column + columns).min(x.columns() - 1), facts);
             }
         }
         Gradients::of_operands([operand])
     }
+}
+
+/// Facts of a part of a tensor: it may vary where the tensor does, and it is not centred where the tensor is.
+pub(super) fn part_of(whole: Facts) -> Facts {
+    whole.or(Facts::MEAN_POSITIONS).or(Facts::MEAN_CHANNELS).or(Facts::MEAN_ALL).when(whole.nonzero())
 }
 
 impl Slice {

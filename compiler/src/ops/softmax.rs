@@ -7,7 +7,7 @@ use super::{
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
 use crate::operator;
-use crate::types::{Axis, Kind, Type};
+use crate::types::{Axis, Type};
 
 crate::choice! {
     /// What a softmax sums to one over.
@@ -46,7 +46,7 @@ impl Operator for Softmax {
         let x = number_operand(operands, 0, "softmax")?;
         let fits = match self.over {
             SoftmaxAxis::Channels => x.channels().is_some(),
-            SoftmaxAxis::Positions => matches!(x.kind, Kind::Image | Kind::Tokens | Kind::Video),
+            SoftmaxAxis::Positions => x.kind.has_positions(),
         };
         if fits {
             return Ok(x.clone());

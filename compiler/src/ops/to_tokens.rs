@@ -1,4 +1,4 @@
-//! Image or vector to tokens.
+//! Image, sequence or vector to tokens.
 
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
@@ -8,12 +8,12 @@ use crate::analysis::moments::Moments;
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
-use smallvec::smallvec;
 
 operator! {
-    /// A sequence: one token for each pixel, row by row, or a vector as the only token.
+    /// Channels behind positions: one token for each pixel, row by row, or each place of a sequence, or a vector as the
+    /// only token.
     ///
-    /// `image[C, H, W] -> tokens[H*W, C]`, `vector[C] -> tokens[1, C]`.
+    /// `image[C, H, W] -> tokens[H*W, C]`, `sequence[C, N] -> tokens[N, C]`, `vector[C] -> tokens[1, C]`.
     "to_tokens"(x)
     pub struct ToTokens {}
 }
@@ -21,13 +21,17 @@ operator! {
 impl Operator for ToTokens {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
         let misuse = |found: String| {
-            Misuse::new("type/kind", format!("`to_tokens` needs an image or a vector, found {found}")).at(0)
+            Misuse::new("type/kind", format!("`to_tokens` needs an image, a sequence or a vector, found {found}")).at(0)
         };
         let Some(x) = operands.first() else { return Err(misuse("nothing".to_owned())) };
         match (x.kind, x.dim(Axis::Height), x.dim(Axis::Width), x.dim(Axis::Channel)) {
             (Kind::Image, Some(height), Some(width), Some(channels)) => {
                 let count = height.times(width).map_err(|_| Misuse::new("shape/size", "too many tokens").at(0))?;
                 Ok(Type::new(Kind::Tokens, [count, channels.clone()]).with_batch(x.batched))
+            }
+            (Kind::Sequence, _, _, Some(channels)) => {
+                let count = x.dim(Axis::Token).cloned().into_iter();
+                Ok(Type::new(Kind::Tokens, count.chain([channels.clone()])).with_batch(x.batched))
             }
             (Kind::Vector, _, _, Some(channels)) => {
                 Ok(Type::new(Kind::Tokens, [Dim::Known(1), channels.clone()]).with_batch(x.batched))
@@ -52,17 +56,22 @@ impl Operator for ToTokens {
         Passage::Keep
     }
 
-    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
-        smallvec![Alignment { channels: Link::Same, tokens: Link::Unrelated }]
+    fn alignments(&self, operands: &[&Type], result: &Type) -> Alignments {
+        // Places of a sequence stay where they are.
+        operands.iter().map(|x| Alignment { channels: Link::Same, ..Alignment::elementwise(x, result) }).collect()
     }
 
     fn flow(&self, at: &Flow<'_>) -> Grid {
-        relayout(at)
+        if is_sequence(at) { at.operand(0).clone() } else { relayout(at) }
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
-        relayout_back(at, gradient)
+        if is_sequence(at) { Gradients::of_operands([gradient.clone()]) } else { relayout_back(at, gradient) }
     }
+}
+
+fn is_sequence(at: &Flow<'_>) -> bool {
+    at.operands.first().is_some_and(|(x, _)| x.kind == Kind::Sequence)
 }
 
 /// Facts of a change between grid and sequence, which keeps channels and the set of positions.

@@ -14,6 +14,7 @@ impl Lower for Activation {
         let y = match self.function {
             Function::Gelu => activation::gelu(x),
             Function::GeluTanh => gelu_tanh(x),
+            Function::QuickGelu => x.clone() * activation::sigmoid(x.mul_scalar(1.702)),
             Function::Relu => activation::relu(x),
             Function::Rsqrt => x.sqrt().recip(),
             Function::Sigmoid => activation::sigmoid(x),

@@ -12,11 +12,11 @@ use rand::Rng;
 impl Lower for DropLabel {
     fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
         let labels = call.operand().labels();
-        let Some(rng) = &mut call.masks else { return Value::Int(labels) };
+        let Some(rng) = &mut call.masks else { return Value::indices(labels) };
         let null = call.result.dim(Axis::Class).and_then(Dim::known).unwrap_or(1) - 1;
         let dropped: Vec<bool> = (0..labels.dims()[0]).map(|_| rng.random_bool(self.rate.0)).collect();
         let mask = TensorData::new(dropped, labels.dims());
         let mask: Tensor<B, 1, Bool> = Tensor::from_data(mask, call.device);
-        Value::Int(labels.mask_fill(mask, null as i64))
+        Value::indices(labels.mask_fill(mask, null as i64))
     }
 }

@@ -19,7 +19,7 @@ impl Lower for Dropout {
             MaskUnit::Sample => (samples, count / samples.max(1)),
         };
         let keep = 1.0 - self.rate.0;
-        let factor = (1.0 / keep) as f32;
+        let factor = if self.rescale { (1.0 / keep) as f32 } else { 1.0 };
         let mask: Vec<f32> = (0..rows).map(|_| if rng.random_bool(keep) { factor } else { 0.0 }).collect();
         let data = TensorData::new(mask, [rows, 1]);
         let mask: Tensor<B, 2> = Tensor::from_data(data, call.device);

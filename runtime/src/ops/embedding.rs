@@ -11,8 +11,11 @@ impl Lower for Embedding {
         let labels = call.operand().labels();
         let table: Option<Tensor<B, 2>> = call.parameter();
         match table {
-            Some(table) => Value::of(table.select(0, labels)),
-            None => Value::Int(labels),
+            Some(table) => {
+                let rows = table.select(0, labels).into_primitive().tensor();
+                Value::Float(B::float_reshape(rows, burn::tensor::Shape::from(call.shape)))
+            }
+            None => Value::indices(labels),
         }
     }
 }

@@ -3,6 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 use crate::value::Value;
+use archc_compiler::dim::Sizes;
 use archc_compiler::ops::Op;
 use archc_compiler::types::{Axis, Kind, Type};
 use burn::tensor::Tensor;
@@ -19,6 +20,8 @@ pub(crate) struct Call<'a, B: Backend> {
     pub result: &'a Type,
     /// Shape of the result, batch first.
     pub shape: Vec<usize>,
+    /// Values of the sizes that are known only when the model runs.
+    pub sizes: &'a Sizes,
     pub device: &'a B::Device,
     /// Where random masks come from; none in evaluation.
     pub masks: Option<ChaCha8Rng>,
@@ -105,8 +108,10 @@ fn columns(result: &Type, shape: &[usize]) -> usize {
         Kind::Video => 3,
         // [batch * tokens, channels]
         Kind::Tokens => 2,
-        Kind::Vector => 1,
-        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label => 1,
+        // [batch * channels, tokens]
+        Kind::Sequence => 2,
+        Kind::Vector | Kind::Mask => 1,
+        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label | Kind::Ids => 1,
     };
     shape.iter().skip(keep).product()
 }
@@ -138,7 +143,7 @@ fn aligned<B: Backend>(operand: Value<B>, ty: &Type, result: &Type, shape: &[usi
     }
     let primitive = match operand {
         Value::Float(primitive) => primitive,
-        labels @ Value::Int(_) => labels.tensor::<1>().into_primitive().tensor(),
+        labels @ Value::Int(_) => labels.labels().float().into_primitive().tensor(),
     };
     let primitive = B::float_reshape(primitive, burn::tensor::Shape::from(placed));
     let primitive = B::float_expand(primitive, burn::tensor::Shape::from(target));
@@ -149,8 +154,8 @@ fn aligned<B: Backend>(operand: Value<B>, ty: &Type, result: &Type, shape: &[usi
 fn trailing_axes(result: &Type) -> usize {
     match result.kind {
         Kind::Image | Kind::Video => 2,
-        Kind::Tokens | Kind::Vector => 1,
-        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label => 0,
+        Kind::Tokens | Kind::Sequence | Kind::Vector | Kind::Mask => 1,
+        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label | Kind::Ids => 0,
     }
 }
 

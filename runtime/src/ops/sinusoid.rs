@@ -17,14 +17,16 @@ impl Lower for Sinusoid {
         let frequencies: Vec<f32> = (0..half).map(|at| (slope * at as f32 / divisor).exp()).collect();
         let data = TensorData::new(frequencies, [1, half]);
         let frequencies: Tensor<B, 2> = Tensor::from_data(data, call.device);
-        let batch = call.shape.first().copied().unwrap_or(1);
-        let t: Tensor<B, 2> = call.operand().reshape([batch, 1]);
+        // One row for each number.
+        let rows = call.shape.iter().product::<usize>() / (2 * half).max(1);
+        let t: Tensor<B, 2> = call.operand().reshape([rows, 1]);
         let angles = t * frequencies;
         let (sines, cosines) = (angles.clone().sin(), angles.cos());
         let parts = match self.order {
             SinusoidOrder::CosFirst => vec![cosines, sines],
             SinusoidOrder::SinFirst => vec![sines, cosines],
         };
-        Value::of(Tensor::cat(parts, 1))
+        let y = Tensor::cat(parts, 1).into_primitive().tensor();
+        Value::Float(B::float_reshape(y, burn::tensor::Shape::from(call.shape)))
     }
 }

@@ -24,7 +24,7 @@ impl Lower for Softmax {
                 activation::softmax(x, 1)
             }
             // Channels lie outside of the positions in images, inside in tokens.
-            (SoftmaxAxis::Positions, Kind::Image) => {
+            (SoftmaxAxis::Positions, Kind::Image | Kind::Sequence) => {
                 let x: Tensor<B, 3> = x.reshape([batch * channels, after, 1]);
                 activation::softmax(x, 1)
             }
@@ -37,7 +37,14 @@ impl Lower for Softmax {
             }
             (
                 SoftmaxAxis::Positions,
-                Kind::Tokens | Kind::Vector | Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label,
+                Kind::Tokens
+                | Kind::Vector
+                | Kind::Mask
+                | Kind::Scalar
+                | Kind::Timestep
+                | Kind::Sigma
+                | Kind::Label
+                | Kind::Ids,
             ) => {
                 let x: Tensor<B, 3> = x.reshape([batch, before / batch.max(1), channels]);
                 activation::softmax(x, 1)

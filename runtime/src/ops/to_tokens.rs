@@ -1,4 +1,4 @@
-//! Image or vector to tokens.
+//! Image, sequence or vector to tokens.
 
 use super::{Call, Lower};
 use crate::value::Value;

@@ -205,8 +205,9 @@ impl<'g> View<'g> {
             JoinAxis::Channels => &self.channels,
             JoinAxis::Tokens => &self.tokens,
         };
-        let whole = self.graph.node(operand).ty.dim(slice.along.axis()) == Some(&Dim::Known(slice.size));
-        (whole || parts.count(operand) > 1).then(|| parts.before(operand, slice.start.0))
+        let start = slice.start.0.known().filter(|_| slice.groups == 1 && slice.size.known().is_some())?;
+        let whole = self.graph.node(operand).ty.dim(slice.along.axis()) == Some(&slice.size);
+        (whole || parts.count(operand) > 1).then(|| parts.before(operand, start))
     }
 
     /// Passes the gradient of a node on to its operands and parameters.

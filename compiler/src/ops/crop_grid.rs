@@ -1,0 +1,80 @@
+//! The middle of a grid of tokens.
+
+use super::slice::part_of;
+use super::to_image::{grid, tokens_operand};
+use super::{
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
+};
+use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::Moments;
+use crate::dim::Dim;
+use crate::operator;
+use crate::types::{Axis, Type};
+use smallvec::smallvec;
+
+operator! {
+    /// The middle of a square grid of tokens: `tokens[S*S, C] -> tokens[height*width, C]`, row by row.
+    ///
+    /// `(S - height) / 2` rows above and `(S - width) / 2` columns to the left are left out, rounded down. Position
+    /// tables of SD3 are made for the largest image and cropped (Esser et al. 2024, appendix; `cropped_pos_embed` in
+    /// Stability-AI/sd3-ref).
+    "crop_grid"(x)
+    pub struct CropGrid {
+        /// Rows that are kept.
+        height: Dim,
+        /// Columns that are kept.
+        width: Dim,
+    }
+}
+
+impl Operator for CropGrid {
+    fn infer(&self, operands: &[&Type], obligations: &mut Obligations) -> Result<Type, Misuse> {
+        let (x, count, _) = tokens_operand(operands, "crop_grid")?;
+        let (side, _) = grid(count, None, None, "crop_grid")?;
+        for (name, kept) in [("rows", &self.height), ("columns", &self.width)] {
+            match side.minus(kept) {
+                Ok(Dim::Known(_)) => {}
+                // What is left out is not below zero; for open sizes, when the model runs.
+                Ok(open) => obligations.0.push(open),
+                Err(_) => {
+                    let message = format!("a grid of {side} x {side} has no {kept} {name} to keep");
+                    return Err(Misuse::new("shape/range", message).at(0));
+                }
+            }
+        }
+        let kept = self.height.times(&self.width).map_err(|_| Misuse::new("shape/size", "too many tokens").at(0))?;
+        Ok(x.clone().with(Axis::Token, kept))
+    }
+
+    fn parameters(&self, _: &[&Type]) -> Parameters {
+        Parameters::new()
+    }
+
+    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
+        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    }
+
+    fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {
+        0
+    }
+
+    fn passage(&self) -> Passage {
+        Passage::Cut
+    }
+
+    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
+        smallvec![Alignment { channels: Link::Same, tokens: Link::Unrelated }]
+    }
+
+    fn flow(&self, at: &Flow<'_>) -> Grid {
+        Grid::build(at.rows, at.columns, |_, column| part_of(at.operand(0).column(column)))
+    }
+
+    fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
+        // The rest of the grid receives nothing, so the gradient varies.
+        Gradients::of_operands([at.operand(0).map(|_, column, _| {
+            let facts = gradient.column(column);
+            facts.with(Facts::POSITIONS, facts.nonzero())
+        })])
+    }
+}

@@ -1,0 +1,101 @@
+//! Sine-cosine positions of a grid.
+
+use crate::dim::{Dim, Sizes};
+use crate::init::short;
+use std::fmt;
+
+/// A grid of positions as sines and cosines of its columns and rows.
+///
+/// Tokens are row-major. The first half of the channels encodes the column, the second half the row; each half holds
+/// the sines, then the cosines, of `position * 10000^(-2i/half)`. facebookresearch/DiT `models.py`
+/// (`get_2d_sincos_pos_embed`), after Vaswani et al. 2017; `base` and `scale` in PixArt-alpha and SD3. Positions are
+/// computed in f32, the rest in f64 and rounded to f32 at the end, as upstream does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinCosGrid {
+    pub height: Dim,
+    pub width: Dim,
+    /// The length that height and width stand for, whatever the number of cells: positions are
+    /// `index * base / size`. Without it they are indices.
+    pub base: Option<f64>,
+    /// Divides all positions.
+    pub scale: f64,
+}
+
+/// The same with its sizes known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SinCosTable {
+    pub height: u64,
+    pub width: u64,
+    base: Option<f64>,
+    scale: f64,
+}
+
+impl SinCosGrid {
+    /// The grid for given sizes; `None` if one is unbound.
+    pub fn at(&self, sizes: &Sizes) -> Option<SinCosTable> {
+        let (height, width) = (self.height.at(sizes)?, self.width.at(sizes)?);
+        Some(SinCosTable { height, width, base: self.base, scale: self.scale })
+    }
+}
+
+impl SinCosTable {
+    /// An element of the table, which is `channels` wide.
+    pub fn value(&self, channels: u64, token: u64, channel: u64) -> f64 {
+        let half = channels / 2;
+        let (row, column) = (token / self.width.max(1), token % self.width.max(1));
+        let (position, at) = if channel < half {
+            (self.position(column, self.width), channel)
+        } else {
+            (self.position(row, self.height), channel - half)
+        };
+        let quarter = (half / 2).max(1);
+        let exponent = (at % quarter) as f64 / quarter as f64;
+        let angle = f64::from(position) / libm::pow(10_000.0, exponent);
+        if at < quarter { libm::sin(angle) } else { libm::cos(angle) }
+    }
+
+    /// All elements, token by token.
+    pub fn values(&self, channels: u64) -> impl Iterator<Item = f32> + use<> {
+        let table = *self;
+        let count = table.height * table.width * channels;
+        (0..count).map(move |index| table.value(channels, index / channels, index % channels) as f32)
+    }
+
+    fn position(&self, index: u64, size: u64) -> f32 {
+        let step = self.base.map_or(1.0, |base| size as f64 / base);
+        index as f32 / step as f32 / self.scale as f32
+    }
+}
+
+impl fmt::Display for SinCosGrid {
+    /// The arguments as they would be written in a spec.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.height, self.width)?;
+        if let Some(base) = self.base {
+            write!(f, ", base: {}", short(base))?;
+        }
+        if self.scale != 1.0 {
+            write!(f, ", scale: {}", short(self.scale))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SinCosTable;
+
+    #[test]
+    fn columns_come_first_and_positions_follow_base_and_scale() {
+        let table = |base, scale| SinCosTable { height: 2, width: 4, base, scale };
+        // Token 7 is row 1, column 3.
+        let value = |table: SinCosTable, channel| table.value(8, 7, channel);
+        assert_eq!(value(table(None, 1.0), 0), libm::sin(3.0));
+        assert_eq!(value(table(None, 1.0), 3), libm::cos(3.0 / 100.0));
+        assert_eq!(value(table(None, 1.0), 4), libm::sin(1.0));
+        // A base of 2 brings four columns to steps of a half, and leaves two rows alone.
+        assert_eq!(value(table(Some(2.0), 1.0), 0), libm::sin(1.5));
+        assert_eq!(value(table(Some(2.0), 1.0), 4), libm::sin(1.0));
+        assert_eq!(value(table(Some(2.0), 2.0), 0), libm::sin(0.75));
+    }
+}
