@@ -254,7 +254,8 @@ fn models_lists_models_and_presets() {
     let list: Value = serde_json::from_str(&run.out).expect("JSON");
     let names: Vec<&str> =
         list.as_array().expect("a list").iter().filter_map(|entry| entry.get("name")?.as_str()).collect();
-    assert_eq!(names, ["DiT", "dit_s_2", "dit_b_2", "dit_l_2", "dit_xl_2"]);
+    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.first_chunk(), Some(&["DiT", "dit_s_2", "dit_s_4", "dit_s_8", "dit_b_2"]));
 }
 
 #[test]

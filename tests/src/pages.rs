@@ -76,6 +76,11 @@ fn operator(signature: &Signature) -> String {
 fn call(signature: &Signature) -> String {
     let operands: Vec<String> = match signature.operands {
         Operands::Fixed(names) => names.iter().map(|name| (*name).to_owned()).collect(),
+        // `attention(q, k, v, bias: .. = none, heads: ..)`: what may be left out is given by name.
+        Operands::Optional { names, required } => {
+            let given = names.iter().take(required).map(|name| (*name).to_owned());
+            given.chain(names.iter().skip(required).map(|name| format!("{name}: .. = none"))).collect()
+        }
         Operands::Variadic(name) => vec![format!("{name}1"), format!("{name}2"), "..".to_owned()],
     };
     let attributes = signature.attributes.iter().map(|attribute| match default(attribute) {

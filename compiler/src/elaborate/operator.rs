@@ -221,7 +221,7 @@ impl Elaborator<'_> {
             (_, _, weight) => weight.as_ref(),
         };
         let (init, origin) = self.init_in_force(operator, &spec, chosen);
-        if !table_fits(&init, &spec.shape) {
+        if !table_fits(&init, &spec) {
             let shape: Vec<String> = spec.shape.iter().map(u64::to_string).collect();
             let message = format!("`{init}` does not fit a parameter of {}", shape.join(" x "));
             let problem = Diagnostic::error("init/value", message)
@@ -320,10 +320,13 @@ impl Elaborator<'_> {
 }
 
 /// Whether a table of positions starts a parameter of as many rows.
-fn table_fits(init: &Init, shape: &[u64]) -> bool {
+fn table_fits(init: &Init, spec: &ParameterSpec) -> bool {
     let Init::SinCos2d(grid) = init else { return true };
-    match (grid.height.times(&grid.width), shape) {
-        (Ok(Dim::Known(rows)), [1, count, channels] | [count, channels]) => rows == *count && channels % 4 == 0,
+    // A value by itself has no name of its own; its table may be stored without the leading axis.
+    match (grid.height.times(&grid.width), spec.shape.as_slice(), spec.name) {
+        (Ok(Dim::Known(rows)), [1, count, channels], _) | (Ok(Dim::Known(rows)), [count, channels], "") => {
+            rows == *count && channels % 4 == 0
+        }
         _ => false,
     }
 }
