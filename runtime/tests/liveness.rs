@@ -223,6 +223,27 @@ fn published_architectures_wake_up_as_predicted() {
         ],
     );
     assert_eq!(differences(&ddpm, 1), Vec::<String>::new());
+    let transformers = [
+        (include_str!("../../specs/uvit.arch"), "size: 8, dim: 24, depth: 4, heads: 2"),
+        (include_str!("../../specs/pixart.arch"), "size: 8, depth: 2, heads: 2, head_dim: 12, text_dim: 10, M: 5"),
+        (include_str!("../../specs/clip_text.arch"), "vocabulary: 12, dim: 16, layers: 2, heads: 2, context: 6"),
+        (
+            include_str!("../../specs/sd3.arch"),
+            "channels: 2, depth: 3, heads: 2, head_dim: 8, text_dim: 6, pooled_dim: 5, size: 8, table: 6, M: 3, H: 8, W: 8, \
+             qk_norm: true, dual_layers: 1",
+        ),
+        (include_str!("../../specs/point_e.arch"), "width: 16, layers: 2, heads: 2, N: 5"),
+        (include_str!("../../specs/gaussians.arch"), "dim: 16, depth: 2, heads: 2, context_dim: 6, N: 5, M: 3"),
+        (
+            include_str!("../../specs/gaussians.arch"),
+            "dim: 16, depth: 2, heads: 2, context_dim: 6, N: 5, M: 3, in_context: true",
+        ),
+    ];
+    for (spec, settings) in transformers {
+        let settings: Vec<(&str, &str)> =
+            settings.split(',').filter_map(|setting| setting.trim().split_once(": ")).collect();
+        assert_eq!(differences(&graph(spec, &settings), 1), Vec::<String>::new(), "{settings:?}");
+    }
 }
 
 #[test]
@@ -316,6 +337,10 @@ impl Random {
             "group_norm(4)",
             "group_norm(16)",
             "group_norm(1, affine: false)",
+            "rms_norm()",
+            "rms_norm(heads: 4)",
+            "rms_norm(affine: false)",
+            "rms_norm(heads: 2, init: zero)",
         ])
     }
 
@@ -373,15 +398,26 @@ impl Random {
     fn attention(&mut self) {
         let (q, k, v) = (self.token(), self.token(), self.token());
         let (lq, lk, lv) = (self.linear(16), self.linear(16), self.linear(16));
-        self.bind_token(&format!("attention({q} -> {lq}, {k} -> {lk}, {v} -> {lv}, heads: 2)"));
+        let causal = self.pick(&["", "", ", causal: true"]);
+        self.bind_token(&format!("attention({q} -> {lq}, {k} -> {lk}, {v} -> {lv}, heads: 2{causal})"));
     }
 
     fn joined(&mut self) {
         let (a, b) = (self.token(), self.token());
-        match self.rng.random_range(0..3) {
+        match self.rng.random_range(0..5) {
             0 => {
                 let linear = self.linear(16);
                 self.bind_token(&format!("concat({a}, {b}) -> {linear}"));
+            }
+            2 => {
+                self.count += 1;
+                let (n, linear) = (self.count, self.linear(32));
+                let _ = writeln!(self.text, "    let [p{n}, q{n}] = {a} -> {linear} -> chunk(2, groups: 4)");
+                self.bind_token(&format!("p{n} * (1 + q{n})"));
+            }
+            3 => {
+                let linear = self.linear(16);
+                self.bind_vector(&format!("{a} -> to_vector() -> {linear}"));
             }
             1 => self.bind_token(&format!("{a} + {b}")),
             // Extra tokens, attention over all, and the extra ones dropped again.

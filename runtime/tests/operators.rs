@@ -101,14 +101,8 @@ fn attention_is_causal_and_biased() {
         let [a, b, c] = [0, 1, 2].map(|at| floats(&own[at]));
         let head = head.replace("[M,", "[N,");
         let causal = format!("model A({head}) {{ attention(q, k, v, heads: {heads}, causal: true) }}");
-        let expected = attention(
-            &a,
-            &b,
-            &c,
-            &vec![0.0; batch * queries],
-            true,
-            [batch, queries, queries, heads, width],
-        );
+        let expected =
+            attention(&a, &b, &c, &vec![0.0; batch * queries], true, [batch, queries, queries, heads, width]);
         check("causal", &run(&causal, own, &[]), &[batch, queries, channels], &expected);
     }
 }
@@ -145,8 +139,7 @@ fn rms_norm_brings_each_head_to_unit_mean_square() {
     for [batch, tokens, heads, width] in [[1, 1, 1, 1], [2, 3, 1, 5], [1, 4, 3, 7], [3, 1, 2, 4]] {
         let channels = heads * width;
         let eps = 0.01;
-        let source =
-            format!("model A(x: tokens[N, {channels}]) {{ x -> rms_norm(eps: {eps}, heads: {heads}) @n }}");
+        let source = format!("model A(x: tokens[N, {channels}]) {{ x -> rms_norm(eps: {eps}, heads: {heads}) @n }}");
         let (x, weight) = (normal("x", &[batch, tokens, channels]), normal("w", &[width]));
         let (values, scale) = (floats(&x), floats(&weight));
         let expected: Vec<f64> = values
@@ -170,7 +163,8 @@ fn parts_of_open_size_and_of_groups() {
     for [batch, first, second] in [[1, 1, 1], [2, 3, 5], [3, 7, 1]] {
         let inputs = vec![normal("a", &[batch, first, 4]), normal("b", &[batch, second, 4])];
         let expected = floats(&inputs[1]);
-        let source = "model A(a: tokens[N, 4], b: tokens[M, 4]) { concat(a, b, along: tokens) -> slice(N, M, along: tokens) }";
+        let source =
+            "model A(a: tokens[N, 4], b: tokens[M, 4]) { concat(a, b, along: tokens) -> slice(N, M, along: tokens) }";
         check("tokens", &run(source, inputs, &[]), &[batch, second, 4], &expected);
     }
     // Two groups of three parts of two channels: the second part of each.
@@ -192,10 +186,7 @@ fn parts_of_open_size_and_of_groups() {
 fn the_middle_of_a_grid() {
     for [side, height, width] in [[1, 1, 1], [5, 3, 2], [6, 1, 6], [4, 4, 4]] {
         let x = normal("x", &[2, side * side, 3]);
-        let source = format!(
-            "model A(x: tokens[{}, 3], y: image[1, H, W]) {{ x -> crop_grid(H, W) }}",
-            side * side
-        );
+        let source = format!("model A(x: tokens[{}, 3], y: image[1, H, W]) {{ x -> crop_grid(H, W) }}", side * side);
         let (top, left) = ((side - height) / 2, (side - width) / 2);
         let values = floats(&x);
         let mut expected = vec![];
