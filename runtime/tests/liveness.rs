@@ -230,7 +230,7 @@ fn published_architectures_wake_up_as_predicted() {
         (
             include_str!("../../specs/sd3.arch"),
             "channels: 2, depth: 3, heads: 2, head_dim: 8, text_dim: 6, pooled_dim: 5, size: 8, table: 6, M: 3, H: 8, W: 8, \
-             qk_norm: true, dual_layers: 1",
+             qk_norm: true, dual_layers: [0]",
         ),
         (include_str!("../../specs/point_e.arch"), "width: 16, layers: 2, heads: 2, N: 5"),
         (include_str!("../../specs/gaussians.arch"), "dim: 16, depth: 2, heads: 2, context_dim: 6, N: 5, M: 3"),
