@@ -92,7 +92,7 @@ impl Plan {
                     let size = sizes.get(&symbol).map_or("unknown".to_owned(), u64::to_string);
                     format!("{symbol} is {size}; it has to be divisible by {modulus}")
                 }
-                None => format!("{} has to be a whole number", constraint.whole),
+                None => format!("{} has to be a whole number, and not below zero", constraint.whole),
             };
             broken.push(sentence);
         }
