@@ -195,7 +195,7 @@ pub fn slots(graph: &Graph) -> Vec<Slot> {
             path: parameter.path.to_string(),
             shape: parameter.shape.iter().map(|size| *size as usize).collect(),
             layout: if is_linear && parameter.shape.len() == 2 { Layout::Transposed } else { Layout::Plain },
-            trainable: parameter.trainable,
+            trainable: parameter.is_trained(),
         }
     };
     graph.parameter_ids().map(slot).collect()

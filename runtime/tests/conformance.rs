@@ -5,6 +5,7 @@
 
 use archc_compiler::init::Init;
 use archc_compiler::ir::{Graph, NodeId};
+use archc_compiler::ops::Storage;
 use archc_compiler::source::Files;
 use archc_compiler::{FileId, Options, compile};
 use archc_runtime::tensors::{self, TensorFile, Tensors};
@@ -143,7 +144,7 @@ fn parameters_have_the_published_names_shapes_order_and_count(case: &Case) {
     let graph = case.graph(&BTreeMap::new());
     assert_eq!(parameter_table(&graph), published_table(&text(&format!("full/{}.tsv", case.id))), "{}", case.id);
     let full: Full = serde_json::from_str(&text(&format!("full/{}.json", case.id))).expect("counts");
-    let frozen = graph.parameters.iter().filter(|parameter| !parameter.trainable && !graph.is_buffer(parameter));
+    let frozen = graph.parameters.iter().filter(|parameter| parameter.storage == Storage::Frozen);
     assert_eq!(graph.parameter_elements(), full.total_parameters, "{}", case.id);
     assert_eq!(frozen.map(|parameter| parameter.elements()).sum::<u64>(), full.frozen_parameters, "{}", case.id);
     let tiny = case.graph(&case.tiny);

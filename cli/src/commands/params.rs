@@ -4,6 +4,7 @@ use crate::args::{Params, ParamsFormat};
 use crate::{Outcome, output, target};
 use archc_compiler::analysis::liveness::{Liveness, Wake};
 use archc_compiler::ir::{Graph, InitOrigin, ParameterId};
+use archc_compiler::ops::Storage;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -24,6 +25,8 @@ struct Entry {
     /// Which kind of line decided: `call`, `scope` or `default`.
     origin: &'static str,
     trainable: bool,
+    /// Stored beside the parameters, but not counted as one.
+    buffer: bool,
     /// The first step of gradient descent at which it moves.
     wake: Wake,
 }
@@ -63,7 +66,8 @@ fn list(graph: &Graph) -> List {
                 InitOrigin::Scope(_) => "scope",
                 InitOrigin::Default => "default",
             },
-            trainable: parameter.trainable,
+            trainable: parameter.is_trained(),
+            buffer: parameter.storage == Storage::Buffer,
             wake: liveness.wake(id),
         }
     };
@@ -84,6 +88,7 @@ fn table(list: &List) -> String {
             match entry.wake {
                 Wake::Step(step) => step.to_string(),
                 Wake::Never(_) => "never".to_owned(),
+                Wake::Frozen if entry.buffer => "buffer".to_owned(),
                 Wake::Frozen => "frozen".to_owned(),
             },
         ]

@@ -1,7 +1,7 @@
 //! Parameters, floating-point operations and activation memory, by scope.
 
 use crate::dim::{Sizes, Symbol};
-use crate::ir::{Graph, NodeId, Parameter, ROOT, ScopeId};
+use crate::ir::{Graph, NodeId, ROOT, ScopeId};
 use crate::types::fits;
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -12,7 +12,7 @@ const ELEMENT: u64 = 4;
 /// What a part of a model costs for one sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
-    /// Elements of all parameters, frozen ones included.
+    /// Elements of all parameters, frozen ones included, buffers not.
     pub parameters: u64,
     /// Floating-point operations of a forward pass; a multiply-add counts as two.
     pub flops: u64,
@@ -78,13 +78,7 @@ impl Costs {
         let shape = |id: NodeId| shapes.get(id.index()).map_or(empty, Vec::as_slice);
         let operands: SmallVec<[&[u64]; 3]> = graph.operands(id).into_iter().map(shape).collect();
         Cost {
-            parameters: node
-                .parameters
-                .iter()
-                .map(|parameter| graph.parameter(*parameter))
-                .filter(|parameter| !graph.is_buffer(parameter))
-                .map(Parameter::elements)
-                .sum(),
+            parameters: node.parameters.iter().map(|parameter| graph.parameter(*parameter).counted()).sum(),
             flops: node.op().map_or(0, |op| op.as_operator().flops(&operands, shape(id))),
             activations: bytes(shape(id)),
         }

@@ -157,7 +157,7 @@ impl Elaborator<'_> {
             match arguments.iter().find(|argument| argument.name.is_none()) {
                 Some(first) if !by_name => {
                     let value = self.eval_first(&first.value);
-                    is_stage = !matches!(value, Value::Tensor(_) | Value::Poison);
+                    is_stage = !matches!(value, Value::Tensor(_) | Value::Absent(_) | Value::Poison);
                     first_value = Some(value);
                 }
                 _ => is_stage = !by_name,
@@ -316,7 +316,11 @@ impl Elaborator<'_> {
                 None => self.eval_for(&argument.value, takes),
             };
             let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
-            let value = self.take_for(value, &parameter.kind, &argument.value, &of, Some(parameter.span))?;
+            let value = match value {
+                // A block may do without an input; its sizes tell.
+                Value::Absent(_) if takes == Takes::Tensor => value,
+                value => self.take_for(value, &parameter.kind, &argument.value, &of, Some(parameter.span))?,
+            };
             match bound.get_mut(slot) {
                 Some(Some(_)) => {
                     self.given_twice(&definition.name.text, argument);

@@ -1,7 +1,7 @@
 //! Blocks: a scope, its sizes, its variables, its result.
 
 use super::take::{FEATURES, Takes};
-use super::value::{Bound, LabelValue, Value};
+use super::value::{Absent, Bound, LabelValue, Value};
 use super::{Elaborator, Frame};
 use crate::dim::Dim;
 use crate::ir::{NodeId, Role, Scope, ScopeKind};
@@ -44,7 +44,7 @@ impl Elaborator<'_> {
         let outer_path = self.naming.enter(path);
         let rules = self.init_rules.len();
         self.depth += 1;
-        self.frames.push(Frame { module: found.module, variables: vec![], assignable_from: 0 });
+        self.frames.push(Frame { module: found.module, variables: vec![], assignable_from: 0, unmet: false });
 
         let value = if self.bind_parameters(definition, bound, piped, span) {
             let value = self.allowing(&definition.allows, |elaborator| elaborator.body(&definition.body));
@@ -73,24 +73,33 @@ impl Elaborator<'_> {
         }
         let is_tensor = |parameter: &&Parameter| Takes::of(&parameter.kind) == Some(Takes::Tensor);
         for parameter in definition.parameters.iter().filter(is_tensor) {
-            let Some(Value::Tensor(node)) = self.variable(&parameter.name.text).cloned() else { return false };
-            self.bind_sizes(definition, parameter, node);
-            let scope = self.scope;
-            self.graph.scope_mut(scope).inputs.push((parameter.name.text.clone(), node));
+            match self.variable(&parameter.name.text).cloned() {
+                Some(Value::Tensor(node)) => {
+                    let ty = self.ty(node).clone();
+                    self.bind_sizes(definition, parameter, &ty);
+                    let scope = self.scope;
+                    self.graph.scope_mut(scope).inputs.push((parameter.name.text.clone(), node));
+                }
+                Some(Value::Absent(absent)) => self.bind_sizes(definition, parameter, &absent.ty),
+                _ => return false,
+            }
         }
         if !definition.parameters.iter().all(|parameter| self.default_of(definition, parameter, span)) {
             return false;
         }
         definition.parameters.iter().filter(is_tensor).all(|parameter| match self.variable(&parameter.name.text) {
             Some(Value::Tensor(node)) => self.check_tensor(definition, parameter, *node, span),
+            Some(Value::Absent(absent)) => {
+                let absent = absent.clone();
+                self.check_absent(definition, parameter, &absent, span)
+            }
             _ => false,
         })
     }
 
     /// Names in the type of a tensor that have no value, and no default either, stand for its sizes.
-    fn bind_sizes(&mut self, definition: &Definition, parameter: &Parameter, node: NodeId) {
+    fn bind_sizes(&mut self, definition: &Definition, parameter: &Parameter, ty: &Type) {
         let TypeExpr::Plain { name, arguments, .. } = &parameter.kind else { return };
-        let ty = self.ty(node).clone();
         let axes: &[Axis] = if *name.text == *FEATURES { &[Axis::Channel] } else { ty.kind.axes() };
         for (declared, axis) in arguments.iter().zip(axes) {
             let (ExprKind::Name(name), Some(actual)) = (&declared.kind, ty.dim(*axis)) else { continue };
@@ -163,6 +172,19 @@ impl Elaborator<'_> {
             }
         }
         true
+    }
+
+    /// Whether an input that is left out is of the kind that the block may do without.
+    fn check_absent(&mut self, definition: &Definition, parameter: &Parameter, absent: &Absent, span: Span) -> bool {
+        let TypeExpr::Plain { name, .. } = &parameter.kind else { return false };
+        if *name.text == *FEATURES || Kind::from_name(&name.text) == Some(absent.ty.kind) {
+            return true;
+        }
+        let expected = self.program.sources.text(parameter.kind.span()).to_owned();
+        let of = format!("`{}` expects {expected} as `{}`", definition.name.text, parameter.name.text);
+        let message = format!("{of}, found `{}`, which is left out as {}", absent.name, absent.ty);
+        self.error("shape/mismatch", message, span, "called here");
+        false
     }
 
     /// The size that a declaration asks for.

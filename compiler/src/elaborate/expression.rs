@@ -251,6 +251,10 @@ impl Elaborator<'_> {
                 }
             };
         }
+        // Functions that are operators too tell numbers from tensors themselves.
+        if is_function(name) && !as_stage && !arguments.is_empty() {
+            return self.function(name, arguments, span);
+        }
         if let Some(callee) = self.callee(name) {
             return match self.bind_arguments(&callee, arguments, as_stage, span) {
                 Binding::Failed => Value::Poison,

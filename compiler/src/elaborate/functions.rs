@@ -1,10 +1,12 @@
 //! Compile-time functions.
 
-use super::Elaborator;
 use super::extent::MAX_ITEMS;
 use super::value::{List, Value};
+use super::{Elaborator, UNMET};
 use crate::dim::Dim;
 use crate::ir::Constraint;
+use crate::ops::activation::Function;
+use crate::ops::{Activation, Op};
 use crate::words;
 use archc_grammar::ast::{Argument, Expr};
 use archc_grammar::{Diagnostic, Span};
@@ -24,14 +26,14 @@ impl Elaborator<'_> {
             ("assert", [condition, why]) => self.assertion(condition, why, span),
             ("len", [list]) => self.length(list),
             ("reversed", [list]) => self.reversed(list),
-            ("int", [number]) => self.numeric(number, name, |x| x),
-            ("abs", [number]) => self.numeric(number, name, f64::abs),
-            ("floor", [number]) => self.numeric(number, name, libm::floor),
-            ("ceil", [number]) => self.numeric(number, name, libm::ceil),
-            ("round", [number]) => self.numeric(number, name, libm::round),
-            ("sqrt", [number]) => self.numeric(number, name, libm::sqrt),
-            ("exp", [number]) => self.numeric(number, name, libm::exp),
-            ("log", [number]) => self.numeric(number, name, libm::log),
+            ("int", [number]) => self.numeric(number, name, span, |x| x),
+            ("abs", [number]) => self.numeric(number, name, span, f64::abs),
+            ("floor", [number]) => self.numeric(number, name, span, libm::floor),
+            ("ceil", [number]) => self.numeric(number, name, span, libm::ceil),
+            ("round", [number]) => self.numeric(number, name, span, libm::round),
+            ("sqrt", [number]) => self.numeric(number, name, span, libm::sqrt),
+            ("exp", [number]) => self.numeric(number, name, span, libm::exp),
+            ("log", [number]) => self.numeric(number, name, span, libm::log),
             ("pow", [base, exponent]) => self.power(base, exponent),
             ("sum", [list]) => self.fold(name, &[list], span, (i64::checked_add, |a, b| a + b)),
             ("min", all) if !all.is_empty() => self.fold(name, all, span, (|a, b| Some(a.min(b)), f64::min)),
@@ -62,9 +64,12 @@ impl Elaborator<'_> {
         match self.eval(condition) {
             Value::Bool(true) => Value::Unit,
             Value::Bool(false) => {
-                let problem =
-                    Diagnostic::error("assert/failed", reason.to_string()).label(condition.span, "does not hold here");
-                self.report(problem)
+                let problem = Diagnostic::error(UNMET, reason.to_string()).label(condition.span, "does not hold here");
+                let result = self.report(problem);
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.unmet = true;
+                }
+                result
             }
             Value::Divisible(dim, modulus) => {
                 if let Ok((_, Some(whole))) = dim.over(modulus) {
@@ -121,8 +126,13 @@ impl Elaborator<'_> {
         }
     }
 
-    fn numeric(&mut self, expr: &Expr, name: &str, f: fn(f64) -> f64) -> Value {
+    fn numeric(&mut self, expr: &Expr, name: &str, span: Span, f: fn(f64) -> f64) -> Value {
         let value = self.eval(expr);
+        // The logarithm of a tensor is an operator of the same name.
+        if let (Value::Tensor(node), Some(function)) = (&value, Function::from_name(name)) {
+            let op = Op::Activation(Activation { function });
+            return self.emit(op, &[*node], span).map_or(Value::Poison, Value::Tensor);
+        }
         let whole_result = matches!(name, "int" | "floor" | "ceil" | "round" | "abs");
         let number = match (&value, value.number()) {
             (Value::Poison, _) => return Value::Poison,

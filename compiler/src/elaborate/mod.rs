@@ -81,12 +81,17 @@ pub fn elaborate(program: &Program, target: &Target, settings: &Settings, budget
 /// More mistakes than anyone reads.
 const MAX_DIAGNOSTICS: usize = 100;
 
+/// The id of assertions that do not hold.
+const UNMET: &str = "assert/failed";
+
 /// Variables of a block instance.
 struct Frame {
     module: ModuleId,
     variables: Vec<(Arc<str>, Value)>,
     /// Variables before this one belong to the code around a stage and cannot be assigned.
     assignable_from: usize,
+    /// An assertion did not hold: whatever else goes wrong from here on may be its echo.
+    unmet: bool,
 }
 
 struct Elaborator<'p> {
@@ -151,6 +156,9 @@ impl<'p> Elaborator<'p> {
 
     /// Reports a problem with the calls that led to it. The same problem in another instance is counted, not shown.
     fn report(&mut self, mut problem: Diagnostic) -> Value {
+        if problem.id != UNMET && self.frames.iter().any(|frame| frame.unmet) {
+            return Value::Poison;
+        }
         problem.chain = self.graph.chain(self.scope);
         self.point_out_of_library(&mut problem);
         let key = (problem.id.clone(), problem.span(), problem.message.clone());

@@ -2,7 +2,7 @@
 
 use super::block::{help_for_result, last_expression, tensors};
 use super::take::Takes;
-use super::value::Value;
+use super::value::{Absent, Value};
 use super::{Elaborator, Frame, Settings};
 use crate::dim::Dim;
 use crate::ir::{Input, Node, NodeKind, Output, ROOT, Role};
@@ -20,7 +20,7 @@ impl Elaborator<'_> {
         let definition = target.model.definition.clone();
         self.graph.docs = target.docs().to_owned();
         self.graph.preset = target.preset.as_ref().map(|(_, preset)| preset.name.text.clone());
-        self.frames.push(Frame { module: target.model.module, variables: vec![], assignable_from: 0 });
+        self.frames.push(Frame { module: target.model.module, variables: vec![], assignable_from: 0, unmet: false });
         self.unknown_settings(&definition, settings);
         self.given_hyperparameters(&definition, target, settings);
         self.hyperparameters(&definition, settings);
@@ -188,6 +188,11 @@ impl Elaborator<'_> {
                 complete = false;
                 continue;
             };
+            if ty.dims.contains(&Dim::Known(0)) {
+                let absent = Absent { name: parameter.name.text.clone(), ty };
+                self.bind(&parameter.name.text, Value::Absent(Arc::new(absent)));
+                continue;
+            }
             let role = parameter.role.map(|role| match role {
                 ast::Role::Cond => Role::Cond,
                 ast::Role::Gate => Role::Gate,
@@ -253,6 +258,8 @@ impl Elaborator<'_> {
     fn input_size(&mut self, parameter: &Parameter, size: &Expr, axis: Axis) -> Option<Dim> {
         let value = self.eval(size);
         match value.dim() {
+            // Without channels or classes the input is left out.
+            Some(Dim::Known(0)) if matches!(axis, Axis::Channel | Axis::Class) => Some(Dim::Known(0)),
             Some(Dim::Known(0)) | None if !value.is_poison() => {
                 let problem = Diagnostic::error("type/size", "a size is a whole number above zero")
                     .label(size.span, format!("this is {}", value.describe()));

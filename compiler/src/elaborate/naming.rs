@@ -3,6 +3,7 @@
 use super::value::LabelValue;
 use super::{Elaborator, Value};
 use crate::ir::Graph;
+use crate::ops::Storage;
 use archc_grammar::ast::{ParameterPath, PathPart};
 use archc_grammar::{Diagnostic, Span};
 use indexmap::IndexMap;
@@ -51,8 +52,8 @@ impl Naming {
         self.orders.insert(self.path.clone(), names);
     }
 
-    /// Indices of the parameters in the order of a PyTorch state dict: those of a module before those of its
-    /// children, children in the order of an `order` statement, otherwise of their first use.
+    /// Indices of the parameters in the order of a PyTorch state dict: those of a module before its buffers and before
+    /// those of its children, children in the order of an `order` statement, otherwise of their first use.
     pub fn checkpoint_order(&self, graph: &Graph) -> Vec<usize> {
         let mut root = Module::default();
         for (at, parameter) in graph.parameters.iter().enumerate() {
@@ -60,7 +61,8 @@ impl Naming {
             let mut segments = parameter.path.split('.').peekable();
             while let Some(segment) = segments.next() {
                 if segments.peek().is_none() {
-                    module.own.push(at);
+                    let buffer = parameter.storage == Storage::Buffer;
+                    if buffer { &mut module.buffers } else { &mut module.own }.push(at);
                 } else {
                     module = module.children.entry(segment).or_default();
                 }
@@ -73,6 +75,7 @@ impl Naming {
 
     fn collect(&self, module: Module<'_>, path: String, order: &mut Vec<usize>) {
         order.extend(module.own);
+        order.extend(module.buffers);
         let mut children: Vec<(&str, Module<'_>)> = module.children.into_iter().collect();
         if let Some(wanted) = self.orders.get(path.as_str()) {
             let place = |name: &str| wanted.iter().position(|own| **own == *name).unwrap_or(wanted.len());
@@ -88,6 +91,7 @@ impl Naming {
 #[derive(Default)]
 struct Module<'g> {
     own: Vec<usize>,
+    buffers: Vec<usize>,
     children: IndexMap<&'g str, Module<'g>>,
 }
 

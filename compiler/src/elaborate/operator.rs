@@ -238,7 +238,7 @@ impl Elaborator<'_> {
             fans: spec.fans,
             init,
             origin,
-            trainable: spec.trainable,
+            storage: spec.storage,
             cells: spec.cells,
         });
         let id = ParameterId(self.graph.parameters.len() as u32 - 1);

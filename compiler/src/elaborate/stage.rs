@@ -201,6 +201,7 @@ impl Elaborator<'_> {
             module: captured.module,
             variables: captured.variables.clone(),
             assignable_from: captured.variables.len(),
+            unmet: false,
         });
         let result = f(self);
         self.frames.pop();

@@ -13,6 +13,13 @@ use archc_grammar::ast::StageBody;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// An input that is not there.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Absent {
+    pub name: Arc<str>,
+    pub ty: Type,
+}
+
 /// What an expression evaluates to.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
@@ -31,6 +38,8 @@ pub(super) enum Value {
     Type(Type),
     Init(InitValue),
     Tensor(NodeId),
+    /// An input that the hyperparameters leave out: an axis of its type has the size zero.
+    Absent(Arc<Absent>),
     Stage(Arc<Stage>),
     /// A skip, by its index among those of the model.
     Skip(usize),
@@ -152,6 +161,7 @@ impl Value {
             Value::Type(ty) => format!("the type {ty}"),
             Value::Init(_) => "an initialiser".to_owned(),
             Value::Tensor(_) => "a tensor".to_owned(),
+            Value::Absent(absent) => format!("the input `{}`, which is left out as {}", absent.name, absent.ty),
             Value::Stage(_) => "a stage, which lacks its tensor".to_owned(),
             Value::Skip(_) => "a skip".to_owned(),
             Value::Unit => "nothing".to_owned(),
@@ -174,6 +184,7 @@ impl Value {
             | Value::Range(..)
             | Value::Init(_)
             | Value::Tensor(_)
+            | Value::Absent(_)
             | Value::Stage(_)
             | Value::Skip(_)
             | Value::Unit
@@ -198,6 +209,7 @@ impl Value {
             Value::Residue(..)
             | Value::Divisible(..)
             | Value::Tensor(_)
+            | Value::Absent(_)
             | Value::Skip(_)
             | Value::Unit
             | Value::Poison => Shown::Text(self.describe()),

@@ -1,6 +1,7 @@
 //! The graph as a document for programs: JSON and YAML.
 
 use super::{Graph, InitOrigin, NodeKind, Role, ScopeKind};
+use crate::ops::Storage;
 use crate::ops::attribute::Shown;
 use crate::source::SourceMap;
 use crate::types::DType;
@@ -57,6 +58,9 @@ pub struct ParameterEntry {
     /// `call`, `scope` or `default`: which kind of line decided.
     pub origin: &'static str,
     pub trainable: bool,
+    /// Stored beside the parameters, but not counted as one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub buffer: bool,
     pub node: u32,
 }
 
@@ -138,7 +142,8 @@ fn parameter(parameter: &super::Parameter) -> ParameterEntry {
             InitOrigin::Scope(_) => "scope",
             InitOrigin::Default => "default",
         },
-        trainable: parameter.trainable,
+        trainable: parameter.is_trained(),
+        buffer: parameter.storage == Storage::Buffer,
         node: parameter.node.0,
     }
 }

@@ -22,7 +22,7 @@ pub mod text;
 
 use crate::dim::{Dim, Sizes};
 use crate::init::{Fans, Init};
-use crate::ops::{Op, ParameterCells, attribute::Shown};
+use crate::ops::{Op, ParameterCells, Storage, attribute::Shown};
 use crate::types::Type;
 use archc_grammar::{Frame, Span};
 use petgraph::Direction;
@@ -159,7 +159,7 @@ pub struct Parameter {
     pub fans: Fans,
     pub init: Init,
     pub origin: InitOrigin,
-    pub trainable: bool,
+    pub storage: Storage,
     pub cells: ParameterCells,
 }
 
@@ -174,6 +174,15 @@ impl Parameter {
             return "the framework's default, uniform within 1/sqrt(fan_in)".to_owned();
         }
         self.init.to_string()
+    }
+
+    /// Elements that count as parameters: none of a buffer.
+    pub fn counted(&self) -> u64 {
+        if self.storage == Storage::Buffer { 0 } else { self.elements() }
+    }
+
+    pub fn is_trained(&self) -> bool {
+        self.storage == Storage::Trained
     }
 }
 
@@ -373,8 +382,9 @@ impl Graph {
         None
     }
 
-    /// The value, or the values, behind a path: of the scope of that path, of a labelled call, or an output. Of scopes
-    /// within each other that share a path (`@.`) the outermost is meant.
+    /// The value, or the values, behind a path: of the scope of that path, of a labelled call, or of the only module that
+    /// the path leads to (`input_blocks.0`, which holds nothing but `input_blocks.0.0`). Of scopes within each other that
+    /// share a path (`@.`) the outermost is meant.
     pub fn find(&self, path: &str) -> Vec<NodeId> {
         let has_path = |id: &ScopeId| {
             let scope = self.scope(*id);
@@ -384,18 +394,26 @@ impl Graph {
             let outermost = self.enclosing(last).filter(has_path).last().unwrap_or(last);
             return self.scope(outermost).outputs.clone();
         }
-        self.node_ids().filter(|id| self.node(*id).path.as_deref() == Some(path)).collect()
+        let nodes: Vec<NodeId> = self.node_ids().filter(|id| self.node(*id).path.as_deref() == Some(path)).collect();
+        match self.only_child(path) {
+            Some(child) if nodes.is_empty() => self.find(&format!("{path}.{child}")),
+            _ => nodes,
+        }
     }
 
-    /// Whether a parameter is a buffer: stored with the others, and counted among none of them.
-    pub fn is_buffer(&self, parameter: &Parameter) -> bool {
-        matches!(self.node(parameter.node).op(), Some(Op::Parameter(op)) if op.buffer)
+    /// The one name that goes on behind a path.
+    fn only_child(&self, path: &str) -> Option<&str> {
+        let scopes = self.scope_ids().map(|id| &*self.scope(id).path);
+        let nodes = self.node_ids().filter_map(|id| self.node(id).path.as_deref());
+        let rest = scopes.chain(nodes).filter_map(|own| own.strip_prefix(path)?.strip_prefix('.'));
+        let mut children = rest.filter_map(|rest| rest.split('.').next());
+        let first = children.next()?;
+        children.all(|child| child == first).then_some(first)
     }
 
-    /// Elements of all parameters that are no buffers.
+    /// Elements of all parameters; buffers are none.
     pub fn parameter_elements(&self) -> u64 {
-        let counted = self.parameters.iter().filter(|parameter| !self.is_buffer(parameter));
-        counted.map(Parameter::elements).sum()
+        self.parameters.iter().map(Parameter::counted).sum()
     }
 
     /// Symbols of the inputs, in order of appearance.

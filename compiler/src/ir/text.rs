@@ -5,6 +5,7 @@
 //! by their operator. Parameters stand under the operation that owns them, with shape and initialiser.
 
 use super::{Graph, Node, NodeId, NodeKind, ROOT, ScopeId, ScopeKind};
+use crate::ops::Storage;
 use crate::types::Type;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt::Write;
@@ -80,8 +81,12 @@ fn call(op: &crate::ops::Op, operands: &[String]) -> String {
 
 /// `[384, 1152] xavier_uniform`
 fn parameter_line(parameter: &super::Parameter) -> String {
-    let frozen = if parameter.trainable { "" } else { " frozen" };
-    format!("{:?} {}{frozen}", parameter.shape, parameter.init)
+    let storage = match parameter.storage {
+        Storage::Trained => "",
+        Storage::Frozen => " frozen",
+        Storage::Buffer => " buffer",
+    };
+    format!("{:?} {}{storage}", parameter.shape, parameter.init)
 }
 
 /// Names of values in one block instance.

@@ -31,6 +31,10 @@ macro_rules! functions {
         impl Function {
             pub const ALL: &'static [Function] = &[$(Function::$Name),*];
 
+            pub fn from_name(name: &str) -> Option<Function> {
+                Function::ALL.iter().copied().find(|function| function.name() == name)
+            }
+
             pub fn name(self) -> &'static str { match self { $(Function::$Name => $word),* } }
 
             /// The function itself.
@@ -58,18 +62,21 @@ macro_rules! functions {
 }
 
 functions! {
+    Cos = "cos", libm::cos, 0.0, "Cosine.";
     Gelu = "gelu", |x| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)), 0.5,
         "GELU with the exact error function, `x * Phi(x)`. Hendrycks & Gimpel 2016.";
     GeluTanh = "gelu_tanh", |x| {
         let inner = libm::sqrt(2.0 / std::f64::consts::PI) * (x + 0.044715 * x * x * x);
         0.5 * x * (1.0 + libm::tanh(inner))
     }, 0.5, "GELU in its tanh form, as DiT, SD3 and PixArt use it. Hendrycks & Gimpel 2016.";
+    Log = "log", libm::log, 0.0, "Natural logarithm, for positive values.";
     QuickGelu = "quick_gelu", |x| x / (1.0 + libm::exp(-1.702 * x)), 0.5,
         "GELU as a logistic curve, `x * sigmoid(1.702 x)`, as CLIP uses it. Hendrycks & Gimpel 2016.";
     Relu = "relu", |x| x.max(0.0), 0.0, "ReLU, `max(x, 0)`.";
     Rsqrt = "rsqrt", |x| 1.0 / libm::sqrt(x), 0.0, "`1 / sqrt(x)`, for positive values.";
     Sigmoid = "sigmoid", |x| 1.0 / (1.0 + libm::exp(-x)), 0.25, "Logistic function, `1 / (1 + exp(-x))`: a gate in (0, 1).";
     Silu = "silu", |x| x / (1.0 + libm::exp(-x)), 0.5, "SiLU, `x * sigmoid(x)`. Elfwing et al. 2018.";
+    Sin = "sin", libm::sin, 1.0, "Sine.";
     Tanh = "tanh", libm::tanh, 1.0, "Hyperbolic tangent.";
 }
 
@@ -78,7 +85,15 @@ impl Function {
     /// eight standard deviations, which for smooth functions converges faster than any power of the step.
     pub fn gaussian_moments(self, mean: f64, square: f64) -> (f64, f64) {
         const STEPS: i32 = 256;
-        let std = libm::sqrt((square - mean * mean).max(0.0));
+        let variance = (square - mean * mean).max(0.0);
+        let std = libm::sqrt(variance);
+        // Waves may be shorter than the steps; their moments are known.
+        if matches!(self, Function::Cos | Function::Sin) {
+            let wave = libm::exp(-variance / 2.0) * self.value(mean);
+            let double = libm::exp(-2.0 * variance) * libm::cos(2.0 * mean);
+            let sign = if self == Function::Cos { 1.0 } else { -1.0 };
+            return (wave, (1.0 + sign * double) / 2.0);
+        }
         if std == 0.0 {
             let value = self.value(mean);
             return (value, value * value);
@@ -112,8 +127,8 @@ impl Operator for Activation {
     fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
         let Some(x) = operands.first() else { return Moments::unknown("an operand is missing") };
         x.map(|mean, square| {
-            if self.function == Function::Rsqrt {
-                return Moments::unknown("the mean of 1/sqrt(x) needs the distribution of x");
+            if matches!(self.function, Function::Rsqrt | Function::Log) {
+                return Moments::unknown("a function of positive values needs their distribution");
             }
             let (mean, square) = self.function.gaussian_moments(mean, square);
             Moments::known(mean, square)
@@ -172,6 +187,10 @@ mod tests {
             let std = libm::sqrt(square - mean * mean);
             assert!((1.0 / std - gain).abs() < 2e-3, "{}: {}", function.name(), 1.0 / std);
         }
+        let (mean, square) = Function::Cos.gaussian_moments(0.0, 1e4);
+        assert!(mean.abs() < 1e-12 && (square - 0.5).abs() < 1e-12);
+        let (mean, square) = Function::Sin.gaussian_moments(0.3, 0.3 * 0.3);
+        assert!((mean - libm::sin(0.3)).abs() < 1e-12 && (square - mean * mean).abs() < 1e-12);
         let (mean, square) = Function::Relu.gaussian_moments(0.0, 1.0);
         assert!((square - 0.5).abs() < 1e-6 && (mean - 0.398942).abs() < 1e-4);
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
-    ParameterSpec, Parameters, Passage,
+    ParameterSpec, Parameters, Passage, Storage,
 };
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
@@ -45,7 +45,7 @@ impl Operator for Embedding {
             // PyTorch's fans of a table, [out, in] as for a linear map.
             fans: Fans { fan_in: self.features, fan_out: rows },
             default: Init::Normal { mean: 0.0, std: 1.0 },
-            trainable: true,
+            storage: Storage::Trained,
             cells: ParameterCells::Output,
         }]
     }

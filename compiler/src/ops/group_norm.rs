@@ -2,7 +2,7 @@
 
 use super::{
     Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
-    ParameterSpec, Parameters, Passage, channels_of,
+    ParameterSpec, Parameters, Passage, Storage, channels_of,
 };
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
@@ -124,7 +124,7 @@ pub(super) fn norm_parameters(operands: &[&Type], affine: bool) -> Parameters {
         shape: vec![channels],
         fans: Fans { fan_in: 1, fan_out: 1 },
         default,
-        trainable: true,
+        storage: Storage::Trained,
         cells: ParameterCells::Output,
     };
     smallvec![spec("weight", Init::ONE), spec("bias", Init::ZERO)]

@@ -2,7 +2,7 @@
 
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
-    ParameterSpec, Parameters, Passage, channels_of,
+    ParameterSpec, Parameters, Passage, Storage, channels_of,
 };
 use crate::analysis::liveness::facts::{Facts, Grid, Line};
 use crate::analysis::moments::Moments;
@@ -79,7 +79,7 @@ pub(super) fn affine_parameters(shape: Vec<u64>, fans: Fans, bias: bool) -> Para
         shape,
         fans,
         default: Init::framework_default(),
-        trainable: true,
+        storage: Storage::Trained,
         cells,
     };
     let mut parameters: Parameters = smallvec![spec("weight", shape, ParameterCells::OutputByInput)];

@@ -36,8 +36,19 @@ pub struct ParameterSpec {
     pub fans: Fans,
     /// PyTorch's initialisation, in force unless the spec says otherwise.
     pub default: Init,
-    pub trainable: bool,
+    pub storage: Storage,
     pub cells: ParameterCells,
+}
+
+/// How a stored tensor takes part in training, and whether it counts as a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Moved by the optimiser.
+    Trained,
+    /// A parameter that is not moved: the position table of DiT.
+    Frozen,
+    /// Stored beside the parameters, but none of them (PyTorch's persistent buffer): filter taps, random frequencies.
+    Buffer,
 }
 
 /// How a parameter divides where channels are cut and joined; see [`Grid`].

@@ -3,7 +3,7 @@
 use super::attribute::Shape;
 use super::{
     Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments, ParameterSpec,
-    Parameters, Passage,
+    Parameters, Passage, Storage,
 };
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::Moments;
@@ -72,7 +72,11 @@ impl Operator for Parameter {
             shape,
             fans: Fans { fan_in: size, fan_out: size },
             default: Init::ZERO,
-            trainable: !self.frozen && !self.buffer,
+            storage: match (self.buffer, self.frozen) {
+                (true, _) => Storage::Buffer,
+                (false, true) => Storage::Frozen,
+                (false, false) => Storage::Trained,
+            },
             cells: ParameterCells::Value,
         }]
     }

@@ -3,7 +3,7 @@
 use super::group_norm::norm_moments;
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
-    ParameterSpec, Parameters, Passage, channels_of,
+    ParameterSpec, Parameters, Passage, Storage, channels_of,
 };
 use super::attention::nearest_divisors;
 use crate::analysis::liveness::facts::{Facts, Grid};
@@ -60,7 +60,7 @@ impl Operator for RmsNorm {
             shape: vec![channels / self.heads.max(1)],
             fans: Fans { fan_in: 1, fan_out: 1 },
             default: Init::ONE,
-            trainable: true,
+            storage: Storage::Trained,
             cells: ParameterCells::Output,
         }]
     }

@@ -12,13 +12,16 @@ impl Lower for Activation {
         let count = call.shape.iter().product();
         let x: Tensor<B, 1> = call.operand().reshape([count]);
         let y = match self.function {
+            Function::Cos => x.cos(),
             Function::Gelu => activation::gelu(x),
             Function::GeluTanh => gelu_tanh(x),
+            Function::Log => x.log(),
             Function::QuickGelu => x.clone() * activation::sigmoid(x.mul_scalar(1.702)),
             Function::Relu => activation::relu(x),
             Function::Rsqrt => x.sqrt().recip(),
             Function::Sigmoid => activation::sigmoid(x),
             Function::Silu => activation::silu(x),
+            Function::Sin => x.sin(),
             Function::Tanh => activation::tanh(x),
         };
         Value::Float(B::float_reshape(y.into_primitive().tensor(), burn::tensor::Shape::from(call.shape)))

@@ -147,7 +147,7 @@ impl<'g> Engine<'g> {
         let mut woken = false;
         for id in self.graph.parameter_ids() {
             let parameter = self.graph.parameter(id);
-            if !parameter.trainable {
+            if !parameter.is_trained() {
                 continue;
             }
             let Some(gradient) = self.fine.gradients.get(id.index()).filter(|gradient| gradient.any_nonzero()) else {
@@ -182,7 +182,7 @@ impl<'g> Engine<'g> {
 
     fn verdict(&self, id: ParameterId, ends: &[End]) -> Wake {
         let parameter = self.graph.parameter(id);
-        if !parameter.trainable {
+        if !parameter.is_trained() {
             return Wake::Frozen;
         }
         if let Some(step) = self.wake.get(id.index()).copied().flatten() {

@@ -108,7 +108,7 @@ fn broken_promise(
 ) -> Option<(NodeId, ZeroInNameOnly)> {
     let graph = context.graph;
     let weights = nodes.iter().flat_map(|node| &graph.node(*node).parameters).map(|id| graph.parameter(*id));
-    let mut trainable = weights.filter(|parameter| parameter.trainable && parameter.name != "bias").peekable();
+    let mut trainable = weights.filter(|parameter| parameter.is_trained() && parameter.name != "bias").peekable();
     trainable.peek()?;
     let all: Vec<_> = trainable.collect();
     if all.iter().any(|parameter| is_silent(parameter)) {
