@@ -27,6 +27,8 @@ pub enum Init {
     KaimingNormal { gain: f64, fans: GivenFans },
     /// Fixed sine-cosine table over a grid.
     SinCos2d(SinCosGrid),
+    /// Fixed square filter: the outer product of taps with themselves, divided by its sum; see [`filter_2d`].
+    Filter { taps: Vec<f64> },
 }
 
 /// Fans that the spec sets instead of those of the parameter.
@@ -63,6 +65,7 @@ impl Init {
             | Init::KaimingUniform { gain, .. }
             | Init::KaimingNormal { gain, .. } => (0.0, *gain),
             Init::SinCos2d(_) => (1.0, 1.0),
+            Init::Filter { taps } => moments_of(&filter_2d(taps)),
         };
         mean == 0.0 && std == 0.0
     }
@@ -78,6 +81,7 @@ impl Init {
             | Init::KaimingUniform { gain, .. }
             | Init::KaimingNormal { gain, .. } => *gain == 0.0,
             Init::SinCos2d(_) => false,
+            Init::Filter { taps } => taps.windows(2).all(|pair| pair.first() == pair.last()),
         }
     }
 
@@ -97,6 +101,7 @@ impl Init {
             Init::KaimingNormal { gain, fans } => (0.0, gain / libm::sqrt(fans.or(own).fan_in.max(1) as f64)),
             // Sines and cosines over their period.
             Init::SinCos2d(_) => (0.0, libm::sqrt(0.5)),
+            Init::Filter { taps } => moments_of(&filter_2d(taps)),
         }
     }
 
@@ -113,7 +118,8 @@ impl Init {
             | Init::Normal { .. }
             | Init::XavierNormal { .. }
             | Init::KaimingNormal { .. }
-            | Init::SinCos2d(_) => None,
+            | Init::SinCos2d(_)
+            | Init::Filter { .. } => None,
         }
     }
 }
@@ -152,6 +158,10 @@ impl fmt::Display for Init {
             Init::KaimingUniform { gain, fans } => scaled(f, "kaiming_uniform", *gain, fans),
             Init::KaimingNormal { gain, fans } => scaled(f, "kaiming_normal", *gain, fans),
             Init::SinCos2d(grid) => write!(f, "sincos_table({grid})"),
+            Init::Filter { taps } => {
+                let taps: Vec<String> = taps.iter().map(|tap| short(*tap)).collect();
+                write!(f, "filter([{}])", taps.join(", "))
+            }
         }
     }
 }
@@ -179,6 +189,20 @@ pub fn short(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// The square filter made of taps, row by row: their outer product, divided by its sum.
+pub fn filter_2d(taps: &[f64]) -> Vec<f64> {
+    let sum: f64 = taps.iter().sum();
+    taps.iter().flat_map(|row| taps.iter().map(move |column| row * column / (sum * sum))).collect()
+}
+
+/// Mean and standard deviation of fixed values.
+fn moments_of(values: &[f64]) -> (f64, f64) {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let square = values.iter().map(|value| value * value).sum::<f64>() / count;
+    (mean, libm::sqrt((square - mean * mean).max(0.0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +220,16 @@ mod tests {
         assert_eq!(short(1.0 / libm::sqrt(3.0)), "0.57735");
         assert_eq!(short(10000.0), "10000");
         assert_eq!(short(-2.5), "-2.5");
+    }
+
+    #[test]
+    fn a_filter_sums_to_one() {
+        let filter = filter_2d(&[1.0, 3.0, 3.0, 1.0]);
+        assert_eq!(filter.get(..2), Some(&[1.0 / 64.0, 3.0 / 64.0][..]));
+        assert!((filter.iter().sum::<f64>() - 1.0).abs() < 1e-15);
+        let init = Init::Filter { taps: vec![1.0, 1.0] };
+        assert!(init.is_constant() && !init.is_zero());
+        assert_eq!(init.to_string(), "filter([1, 1])");
     }
 
     #[test]

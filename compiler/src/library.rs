@@ -2,7 +2,10 @@
 
 /// Name after `std.` and source of each file.
 pub const STD: &[(&str, &str)] = &[
+    ("adm", include_str!("../../specs/std/adm.arch")),
+    ("edm", include_str!("../../specs/std/edm.arch")),
     ("embed", include_str!("../../specs/std/embed.arch")),
+    ("magnitude", include_str!("../../specs/std/magnitude.arch")),
     ("prelude", include_str!("../../specs/std/prelude.arch")),
     ("transformer", include_str!("../../specs/std/transformer.arch")),
     ("unet", include_str!("../../specs/std/unet.arch")),

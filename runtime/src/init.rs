@@ -5,7 +5,7 @@
 
 use crate::host::HostTensor;
 use archc_compiler::dim::{Dim, Sizes};
-use archc_compiler::init::Init;
+use archc_compiler::init::{Init, filter_2d};
 use archc_compiler::ir::{Graph, Parameter};
 use archc_compiler::types::{Axis, Kind};
 use rand::SeedableRng;
@@ -44,6 +44,7 @@ pub fn parameter(graph: &Graph, parameter: &Parameter, seed: u64) -> Vec<f32> {
             let (mean, std) = init.mean_and_std(parameter.fans);
             normal(&mut rng, mean, std, count)
         }
+        Init::Filter { taps } => filter_2d(taps).into_iter().map(|tap| tap as f32).collect(),
         Init::SinCos2d(grid) => {
             let channels = graph.node(parameter.node).ty.channels().unwrap_or(1);
             // Elaboration has checked that the grid is as large as the parameter.

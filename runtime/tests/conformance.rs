@@ -9,7 +9,8 @@ use archc_compiler::ops::Storage;
 use archc_compiler::source::Files;
 use archc_compiler::{FileId, Options, compile};
 use archc_runtime::tensors::{self, TensorFile, Tensors};
-use archc_runtime::{Device, HostTensor, Request, Weights, init, open};
+use archc_runtime::{Device, GraphModule, HostTensor, Request, Weights, constraint, init, open};
+use burn::backend::Flex;
 use libtest_mimic::{Arguments, Trial};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 const OUTPUT: f64 = 3e-5;
 /// The same for gradients and for the run with small signals, in which the eps of a norm is 3e-4 and more.
 const GRADIENT: f64 = 1e-4;
+/// What the reference calls weights after forced weight normalisation.
+const FORCED: &str = "aux.forced_norm.";
 /// Constructions of the small model to draw statistics of initialisers from.
 const DRAWS: u64 = 12;
 
@@ -95,6 +98,9 @@ fn main() {
         test("small_signals", small_signals_show_the_eps_of_every_norm);
         if reference().join("tiny").join(&case.id).join("init.tsv").exists() {
             test("initialisers", initialisers_draw_from_the_published_distributions);
+        }
+        if case.file("io.safetensors").tensors().expect("tensors").names().iter().any(|name| name.starts_with(FORCED)) {
+            test("forced_normalisation", forced_normalisation_is_that_of_the_released_code);
         }
     }
     libtest_mimic::run(&arguments, tests).exit();
@@ -282,6 +288,26 @@ fn outputs_and_gradients_are_those_of_the_released_code(case: &Case) {
     compare(case, &weights, &io.tensors().expect("tensors"), OUTPUT).conclude(&case.id, 12);
 }
 
+/// What one forward pass in training mode made of some weights.
+fn forced_normalisation_is_that_of_the_released_code(case: &Case) {
+    let (weights, io) = (case.file("weights.safetensors"), case.file("io.safetensors"));
+    let (weights, io) = (weights.tensors().expect("tensors"), io.tensors().expect("tensors"));
+    let graph = case.graph(&case.tiny);
+    let module = GraphModule::<Flex>::load(&graph, &Default::default(), |slot| {
+        weights.read(&slot.path).map(|weight| weight.to_f32())
+    });
+    let forced = constraint::force_weight_normalization(&graph, module.expect("weights that fit"));
+    let forced: BTreeMap<&str, HostTensor> =
+        forced.published().map(|(slot, data)| (&*slot.path, HostTensor::f32(slot.shape.clone(), data))).collect();
+    let mut comparison = Comparison::default();
+    for name in io.names() {
+        let Some(path) = name.strip_prefix(FORCED) else { continue };
+        let found = forced.get(path).expect("a weight");
+        comparison.check(&name, found, &io.read(&name).expect("a tensor"), 1e-6);
+    }
+    comparison.conclude(&case.id, 2);
+}
+
 fn small_signals_show_the_eps_of_every_norm(case: &Case) {
     let weights = case.file("weights.safetensors");
     let weights = weights.tensors().expect("tensors");
@@ -335,6 +361,9 @@ fn initialisers_draw_from_the_published_distributions(case: &Case) {
         let drawn: Vec<f32> = (0..DRAWS).flat_map(|seed| init::parameter(&graph, parameter, seed)).collect();
         match row.family.as_str() {
             "zero" => assert!(drawn.iter().all(|value| *value == 0.0), "{what} is not zero"),
+            family if family.starts_with("constant") => {
+                assert!(drawn.iter().all(|value| f64::from(*value) == row.mean), "{what} is not {}", row.mean);
+            }
             "fixed" => {
                 let mut comparison = Comparison::default();
                 let own = init::parameter(&graph, parameter, 0);

@@ -236,6 +236,28 @@ impl<T: Attribute> Attribute for Option<T> {
     }
 }
 
+/// Weights along one axis of a separable filter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taps(pub Vec<f64>);
+
+/// Longest filter.
+const MAX_TAPS: usize = 64;
+
+impl Attribute for Taps {
+    const EXPECTED: &'static str = "a list of up to 64 numbers whose sum is not zero, `[1, 3, 3, 1]`";
+
+    fn read(value: &AttributeValue) -> Option<Self> {
+        let AttributeValue::List(items) = value else { return None };
+        let taps: Vec<f64> = items.iter().map(f64::read).collect::<Option<_>>()?;
+        let sum: f64 = taps.iter().sum();
+        ((1..=MAX_TAPS).contains(&taps.len()) && sum.is_finite() && sum != 0.0).then_some(Taps(taps))
+    }
+
+    fn show(&self) -> Shown {
+        Shown::List(self.0.iter().map(f64::show).collect())
+    }
+}
+
 /// Height and width of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {

@@ -43,37 +43,6 @@ impl Conv2d {
     fn is_padded(&self) -> bool {
         self.padding.for_kernel(self.kernel) != (0, 0, 0, 0)
     }
-
-    fn window(
-        &self,
-        axis: Axis,
-        size: &Dim,
-        (kernel, stride, padding): (u64, u64, u64),
-        obligations: &mut Obligations,
-    ) -> Result<Dim, Misuse> {
-        // Windows that tile the image must tile all of it; a floor would drop rows of the image silently.
-        let tiles = kernel == stride && padding == 0 && stride > 1;
-        let windowed = if tiles { size.over(stride) } else { size.windowed(kernel, stride, padding) };
-        windowed.map(|result| obligations.keep(result)).map_err(|error| {
-            let (name, size) = (axis.name(), size.to_string());
-            match error {
-                DimError::Remainder { dividend, divisor } => {
-                    let (below, above) = (dividend / divisor * divisor, (dividend / divisor + 1) * divisor);
-                    Misuse::new(
-                        "shape/remainder",
-                        format!("a {name} of {dividend} cannot be cut into patches of {divisor}"),
-                    )
-                    .at(0)
-                    .help(format!("the nearest sizes that can are {below} and {above}"))
-                }
-                DimError::OutOfRange => Misuse::new(
-                    "shape/window",
-                    format!("a window of {kernel} does not fit a {name} of {size} with {padding} added"),
-                )
-                .at(0),
-            }
-        })
-    }
 }
 
 impl Operator for Conv2d {
@@ -97,7 +66,7 @@ impl Operator for Conv2d {
             (Axis::Width, (self.kernel.width, self.stride.width, left + right)),
         ] {
             if let Some(size) = x.dim(axis) {
-                result = result.with(axis, self.window(axis, size, window, obligations)?);
+                result = result.with(axis, self::window(axis, size, window, obligations)?);
             }
         }
         Ok(result)
@@ -161,26 +130,60 @@ impl Operator for Conv2d {
     }
 }
 
+/// Size of an axis behind a window that slides over it; `padding` counts both ends.
+pub(super) fn window(
+    axis: Axis,
+    size: &Dim,
+    (kernel, stride, padding): (u64, u64, u64),
+    obligations: &mut Obligations,
+) -> Result<Dim, Misuse> {
+    // Windows that tile the image must tile all of it; a floor would drop rows of the image silently.
+    let tiles = kernel == stride && padding == 0 && stride > 1;
+    let windowed = if tiles { size.over(stride) } else { size.windowed(kernel, stride, padding) };
+    windowed.map(|result| obligations.keep(result)).map_err(|error| {
+        let extent = |size: &dyn std::fmt::Display| match axis {
+            Axis::Token => format!("a sequence of {size} tokens"),
+            Axis::Channel | Axis::Height | Axis::Width | Axis::Frame | Axis::Class => {
+                format!("a {} of {size}", axis.name())
+            }
+        };
+        match error {
+            DimError::Remainder { dividend, divisor } => {
+                let (below, above) = (dividend / divisor * divisor, (dividend / divisor + 1) * divisor);
+                let message = format!("{} cannot be cut into patches of {divisor}", extent(&dividend));
+                Misuse::new("shape/remainder", message)
+                    .at(0)
+                    .help(format!("the nearest sizes that can are {below} and {above}"))
+            }
+            DimError::OutOfRange => {
+                let message = format!("a window of {kernel} does not fit {} with {padding} added", extent(size));
+                Misuse::new("shape/window", message).at(0)
+            }
+        }
+    })
+}
+
 impl Conv2d {
     /// Average number of kernel taps that fall into the image, over the positions of the result.
-    fn mean_taps(&self, x: &Type) -> f64 {
-        let (top, left, _, _) = self.padding.for_kernel(self.kernel);
-        let along = |axis: Axis, kernel: u64, stride: u64, before: u64| {
-            let Some(size) = x.dim(axis).and_then(Dim::known) else { return kernel as f64 };
-            let (_, _, bottom, right) = self.padding.for_kernel(self.kernel);
-            let after = if axis == Axis::Height { bottom } else { right };
-            let positions = (size + before + after).saturating_sub(kernel) / stride + 1;
-            // Of so many windows those at the border make no difference.
-            if positions > 1 << 16 {
-                return kernel as f64;
-            }
-            let inside = (0..positions).map(|at| {
-                let (start, end) = (at * stride, at * stride + kernel);
-                end.min(size + before).saturating_sub(start.max(before))
-            });
-            inside.sum::<u64>() as f64 / positions as f64
-        };
-        along(Axis::Height, self.kernel.height, self.stride.height, top)
-            * along(Axis::Width, self.kernel.width, self.stride.width, left)
+    pub(super) fn mean_taps(&self, x: &Type) -> f64 {
+        let (top, left, bottom, right) = self.padding.for_kernel(self.kernel);
+        let size = |axis| x.dim(axis).and_then(Dim::known);
+        mean_taps(size(Axis::Height), self.kernel.height, self.stride.height, (top, bottom))
+            * mean_taps(size(Axis::Width), self.kernel.width, self.stride.width, (left, right))
     }
+}
+
+/// Average number of taps of a window that fall onto an axis of that size, over all places of the window.
+pub(super) fn mean_taps(size: Option<u64>, kernel: u64, stride: u64, (before, after): (u64, u64)) -> f64 {
+    let Some(size) = size else { return kernel as f64 };
+    let positions = (size + before + after).saturating_sub(kernel) / stride + 1;
+    // Of so many windows those at the border make no difference.
+    if positions > 1 << 16 {
+        return kernel as f64;
+    }
+    let inside = (0..positions).map(|at| {
+        let (start, end) = (at * stride, at * stride + kernel);
+        end.min(size + before).saturating_sub(start.max(before))
+    });
+    inside.sum::<u64>() as f64 / positions as f64
 }

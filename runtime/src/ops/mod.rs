@@ -11,6 +11,8 @@ use burn::tensor::backend::Backend;
 use rand_chacha::ChaCha8Rng;
 use smallvec::SmallVec;
 
+pub(crate) use mp_linear::normal_rows;
+
 /// What a node is given to run.
 pub(crate) struct Call<'a, B: Backend> {
     /// Operands in order; a value that nothing else needs is given away.

@@ -137,7 +137,7 @@ fn loud_branch(context: &Context<'_>, merge: &Merge, depth: u32) -> Option<Missi
         }
         at = context.streams().main_operand(at)?;
     }
-    if scale * scale * f64::from(depth) <= GROWTH {
+    if scale * scale * f64::from(depth) <= GROWTH || keeps_variance(graph, merge, scale) {
         return None;
     }
     let last = graph.node(at).parameters.iter().map(|id| graph.parameter(*id)).find(|p| p.name != "bias");
@@ -157,6 +157,19 @@ fn loud_branch(context: &Context<'_>, merge: &Merge, depth: u32) -> Option<Missi
             MissingZero { branch, parameter: name.to_owned(), start: format!("`{name}`"), depth }
         }
     })
+}
+
+/// Whether the factors of carry, branch and sum keep the variance of the stream, as in a magnitude-preserving sum:
+/// `((1 - t) x + t f(x)) / sqrt((1 - t)^2 + t^2)`.
+fn keeps_variance(graph: &Graph, merge: &Merge, branch: f64) -> bool {
+    let factor = |node: NodeId| match graph.node(node).op() {
+        Some(Op::Affine(affine)) if affine.shift == 0.0 => affine.scale.abs(),
+        _ => 1.0,
+    };
+    let carry: f64 = merge.bypass.iter().map(|node| factor(*node)).product();
+    let after = graph.users(merge.node).map(|(user, _)| factor(user)).fold(0.0, f64::max);
+    // Three digits, as constants are written in specs.
+    (carry * carry + branch * branch) * after * after < 1.001
 }
 
 /// Whether every use of a sum divides or normalises it: `(x + f(x)) / sqrt(2)`, and a norm behind the sum.
