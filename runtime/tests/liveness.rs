@@ -244,6 +244,21 @@ fn published_architectures_wake_up_as_predicted() {
             settings.split(',').filter_map(|setting| setting.trim().split_once(": ")).collect();
         assert_eq!(differences(&graph(spec, &settings), 1), Vec::<String>::new(), "{settings:?}");
     }
+    let levels = [("mult", "[1, 2]"), ("attention", "[false, true]"), ("layers", "1"), ("width", "16")];
+    let adm = [("classes", "3"), ("head_width", "16"), ("groups", "4"), ("H", "8"), ("W", "8")];
+    let edm = [("classes", "3"), ("augment", "2"), ("size", "8"), ("H", "8"), ("W", "8")];
+    let edm2 =
+        [("classes", "3"), ("head_width", "16"), ("size", "8"), ("H", "8"), ("W", "8"), ("logvar_channels", "4")];
+    for (source, settings) in [
+        (include_str!("../../specs/adm.arch"), &adm[..]),
+        (include_str!("../../specs/edm.arch"), &edm),
+        (include_str!("../../specs/edm2.arch"), &edm2),
+    ] {
+        let graph = graph(source, &[&levels, settings].concat());
+        // What only the second output sees moves with the first one's loss by nothing.
+        let found: Vec<String> = differences(&graph, 1).into_iter().filter(|name| !name.contains("logvar")).collect();
+        assert_eq!(found, Vec::<String>::new());
+    }
 }
 
 #[test]
@@ -326,7 +341,7 @@ impl Random {
 
     fn act(&mut self) -> &'static str {
         // No relu: where its input is zero up to rounding, its slope is 0 or 1 by chance.
-        self.pick(&["silu()", "gelu()", "tanh()", "sigmoid()", "softmax()"])
+        self.pick(&["silu()", "gelu()", "tanh()", "sigmoid()", "softmax()", "cos()", "sin()", "clip(-9, 9)"])
     }
 
     fn norm(&mut self) -> &'static str {
@@ -341,6 +356,8 @@ impl Random {
             "rms_norm(heads: 4)",
             "rms_norm(affine: false)",
             "rms_norm(heads: 2, init: zero)",
+            "pixel_norm()",
+            "pixel_norm(4)",
         ])
     }
 
@@ -366,12 +383,36 @@ impl Random {
 
     fn simple(&mut self) {
         let h = self.token();
-        let stage = match self.rng.random_range(0..3) {
-            0 => self.linear(16),
-            1 => self.act().to_owned(),
-            _ => self.norm().to_owned(),
+        let stage = match self.rng.random_range(0..8) {
+            0 | 1 => self.linear(16),
+            2 | 3 => self.act().to_owned(),
+            4 | 5 => self.norm().to_owned(),
+            6 => self.mixed(),
+            _ => self.resampled(),
         };
         self.bind_token(&format!("{h} -> {stage}"));
+    }
+
+    /// Maps other than `linear`.
+    fn mixed(&mut self) -> String {
+        let init = self.pick(&["", "", ", init: zero"]);
+        match self.rng.random_range(0..3) {
+            0 => format!("conv1d(16, kernel: 1{init})"),
+            1 => format!("conv1d(16, kernel: 3{init})"),
+            _ => format!("mp_linear(16{init})"),
+        }
+    }
+
+    /// To an image of another resolution and back.
+    fn resampled(&mut self) -> String {
+        let filter = self.pick(&["", "", ", filter: [1, 3, 3, 1]"]);
+        let init = self.pick(&["", ", init: zero"]);
+        let inner = match self.rng.random_range(0..3) {
+            0 => String::new(),
+            1 => format!(" -> mp_conv2d(16, kernel: 3{init})"),
+            _ => format!(" -> conv2d(16, kernel: 3{init})"),
+        };
+        format!("to_image(2, 3) -> resample(up: 2{filter}){inner} -> resample(down: 2{filter}) -> to_tokens()")
     }
 
     fn gated(&mut self) {
