@@ -25,6 +25,11 @@ pub enum Command {
     Models(Models),
     /// List the parameters of a model in checkpoint order
     Params(Params),
+    /// Predict signal and gradients at initialisation, without running anything
+    Predict(Predict),
+    /// Measure what `predict` predicts; fails where it does not hold
+    #[cfg(feature = "run")]
+    Probe(Probe),
     /// Run a model and report on its output
     #[cfg(feature = "run")]
     Run(Run),
@@ -107,6 +112,62 @@ pub enum IrFormat {
     Json,
     Yaml,
     Dot,
+}
+
+/// What goes into a model whose signal is predicted.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Inputs {
+    /// Noise level of the images that go in, which are scaled to unit variance; without it they are white noise
+    #[arg(long)]
+    pub sigma: Option<f64>,
+    /// Standard deviation of clean images
+    #[arg(long, default_value_t = 0.5, requires = "sigma")]
+    pub sigma_data: f64,
+    /// Correlation of neighbouring pixels of clean images
+    #[arg(long, default_value_t = 0.95, requires = "sigma")]
+    pub correlation: f64,
+}
+
+#[derive(Debug, Args)]
+pub struct Predict {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[arg(long, value_enum, default_value_t = PredictFormat::Table)]
+    pub format: PredictFormat,
+    /// Blocks within so many blocks are listed
+    #[arg(long, default_value_t = 1)]
+    pub depth: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PredictFormat {
+    /// By block
+    Table,
+    /// By line of the source
+    Lines,
+    Json,
+}
+
+#[cfg(feature = "run")]
+#[derive(Debug, Args)]
+pub struct Probe {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub inputs: Inputs,
+    /// Draws of parameters and inputs
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..))]
+    pub seeds: u64,
+    /// Samples in each draw
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Blocks within so many blocks are measured each by itself
+    #[arg(long, default_value_t = 2)]
+    pub depth: usize,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
+    pub format: ReportFormat,
 }
 
 #[derive(Debug, Args)]

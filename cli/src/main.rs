@@ -46,6 +46,9 @@ fn main() -> ExitCode {
         Command::Ir(options) => commands::ir::run(&options),
         Command::Models(options) => commands::models::run(&options),
         Command::Params(options) => commands::params::run(&options),
+        Command::Predict(options) => commands::predict::run(&options),
+        #[cfg(feature = "run")]
+        Command::Probe(options) => commands::probe::run(&options),
         #[cfg(feature = "run")]
         Command::Run(options) => commands::run::run(&options),
     };

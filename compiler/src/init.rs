@@ -1,6 +1,6 @@
 //! How parameters start.
 
-use crate::sincos::SinCosGrid;
+use crate::sincos::{SinCosGrid, TableStatistics};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -99,10 +99,18 @@ impl Init {
                 (0.0, gain * libm::sqrt(2.0 / (fans.fan_in + fans.fan_out).max(1) as f64))
             }
             Init::KaimingNormal { gain, fans } => (0.0, gain / libm::sqrt(fans.or(own).fan_in.max(1) as f64)),
-            // Sines and cosines over their period.
-            Init::SinCos2d(_) => (0.0, libm::sqrt(0.5)),
+            Init::SinCos2d(grid) => {
+                let mean = grid.statistics().mean;
+                (mean, libm::sqrt((0.5 - mean * mean).max(0.0)))
+            }
             Init::Filter { taps } => moments_of(&filter_2d(taps)),
         }
+    }
+
+    /// What positions have in common, for tables of positions.
+    pub fn table_of_positions(&self) -> Option<TableStatistics> {
+        let Init::SinCos2d(grid) = self else { return None };
+        Some(grid.statistics())
     }
 
     /// The bound of a symmetric uniform distribution.

@@ -38,6 +38,62 @@ impl SinCosGrid {
     }
 }
 
+/// Sizes that are known only when the model runs stand for this many cells.
+const TYPICAL_SIZE: u64 = 64;
+
+/// Averages over a table of positions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TableStatistics {
+    /// Over positions and channels.
+    pub mean: f64,
+    /// Of products of two distinct positions in one channel.
+    pub shared: f64,
+    /// Of squared cosines of two distinct positions, less what all have in common.
+    pub similarity: f64,
+}
+
+impl SinCosGrid {
+    /// Averages, to about 1 %: over some of the frequencies and positions where there are many.
+    pub fn statistics(&self) -> TableStatistics {
+        const CHANNELS: u64 = 96;
+        const CELLS: u64 = 96;
+        let size = |dim: &Dim| dim.known().unwrap_or(TYPICAL_SIZE).max(1);
+        let (height, width) = (size(&self.height), size(&self.width));
+        let table = SinCosTable { height, width, base: self.base, scale: self.scale };
+        // Along an axis, the centred vectors of its positions and the mean of each channel.
+        let along = |count: u64, step: u64, first: u64| {
+            let taken = count.min(CELLS);
+            let mut means = vec![];
+            let mut vectors = vec![vec![]; taken as usize];
+            for channel in first..first + CHANNELS / 2 {
+                let cell = |at: u64| table.value(CHANNELS, at * count / taken * step, channel);
+                let mean = (0..taken).map(cell).sum::<f64>() / taken as f64;
+                means.push(mean);
+                (0..taken).zip(&mut vectors).for_each(|(at, vector)| vector.push(cell(at) - mean));
+            }
+            (means, vectors)
+        };
+        let (columns, rows) = (along(width, 1, 0), along(height, width, CHANNELS / 2));
+        let all = || columns.0.iter().chain(&rows.0);
+        let mean = all().sum::<f64>() / CHANNELS as f64;
+        let of_means = all().map(|mean| mean * mean).sum::<f64>() / CHANNELS as f64;
+        let count = (height * width) as f64;
+        let shared = if count > 1.0 { (count * of_means - 0.5) / (count - 1.0) } else { 0.5 };
+        // Two positions differ in column and row: the products of both halves add up, and their means are zero.
+        let energy = (0.5 - of_means).max(f64::MIN_POSITIVE) * CHANNELS as f64;
+        let products = mean_squared_product(&columns.1) + mean_squared_product(&rows.1);
+        TableStatistics { mean, shared, similarity: products / (energy * energy) }
+    }
+}
+
+/// Over all pairs of vectors, as many as there are of each.
+fn mean_squared_product(vectors: &[Vec<f64>]) -> f64 {
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let pairs = vectors.iter().flat_map(|a| vectors.iter().map(move |b| (a, b)));
+    let sum: f64 = pairs.map(|(a, b)| product(a, b).powi(2)).sum();
+    sum / (vectors.len() * vectors.len()).max(1) as f64
+}
+
 impl SinCosTable {
     /// An element of the table, which is `channels` wide.
     pub fn value(&self, channels: u64, token: u64, channel: u64) -> f64 {

@@ -29,8 +29,33 @@ impl Mode {
     }
 }
 
+/// Someone who looks at a run, or takes part in it.
+pub trait Observer<B: Backend> {
+    /// A value has been computed.
+    fn made(&mut self, node: NodeId, value: &Value<B>);
+
+    /// `user` is given the value of `operand`; what comes back is what it gets.
+    fn taken(&mut self, _user: NodeId, _operand: NodeId, value: Value<B>) -> Value<B> {
+        value
+    }
+}
+
+/// Nobody looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Unobserved;
+
+impl<B: Backend> Observer<B> for Unobserved {
+    fn made(&mut self, _: NodeId, _: &Value<B>) {}
+}
+
+impl<B: Backend, F: FnMut(NodeId, &Value<B>)> Observer<B> for F {
+    fn made(&mut self, node: NodeId, value: &Value<B>) {
+        self(node, value);
+    }
+}
+
 /// Runs the graph. `inputs` are in the order of the graph's inputs; the result is in the order of its outputs. Every
-/// value is shown to `watch` when it has been computed, and freed after its last use.
+/// value is shown to `observer` when it has been computed, and freed after its last use.
 pub fn execute<B: Backend>(
     plan: &Plan,
     module: &GraphModule<B>,
@@ -38,7 +63,7 @@ pub fn execute<B: Backend>(
     bindings: &Bindings,
     mode: Mode,
     device: &B::Device,
-    mut watch: impl FnMut(NodeId, &Value<B>),
+    mut observer: impl Observer<B>,
 ) -> Vec<Value<B>> {
     let graph = &*plan.graph;
     let mut inputs = inputs.into_iter();
@@ -56,11 +81,8 @@ pub fn execute<B: Backend>(
                     // Moving a value at its last use lets the backend work in its memory.
                     let used_again = operands.iter().skip(slot + 1).any(|later| later == operand);
                     let Some(value) = values.get_mut(operand.index()) else { continue };
-                    taken.extend(if plan.is_last_use(*operand, id) && !used_again {
-                        value.take()
-                    } else {
-                        value.clone()
-                    });
+                    let own = if plan.is_last_use(*operand, id) && !used_again { value.take() } else { value.clone() };
+                    taken.extend(own.map(|own| observer.taken(id, *operand, own)));
                 }
                 let parameters = node.parameters.iter().filter_map(|id| module.parameter(*id)).collect();
                 let shape = plan.shape_of(&node.ty, bindings);
@@ -78,7 +100,7 @@ pub fn execute<B: Backend>(
             }
         };
         if let Some(value) = &value {
-            watch(id, value);
+            observer.made(id, value);
         }
         values.push(value);
     }

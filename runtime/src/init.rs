@@ -96,6 +96,32 @@ pub fn input(kind: Kind, classes: Option<&Dim>, shape: Vec<usize>, seed: u64, na
     }
 }
 
+/// An image of unit variance: a share of it smooth, with the given correlation of neighbours along each axis, the rest
+/// white noise.
+pub fn noisy_image(shape: Vec<usize>, share: f64, correlation: f64, seed: u64, name: &str) -> HostTensor {
+    let mut rng = stream(seed, &format!("in.{name}"));
+    let count: usize = shape.iter().product();
+    let (width, height) = (shape.last().copied().unwrap_or(1), shape.iter().rev().nth(1).copied().unwrap_or(1));
+    let mut smooth: Vec<f64> = StandardNormal.sample_iter(&mut rng).take(count).collect();
+    let innovation = (1.0 - correlation * correlation).max(0.0).sqrt();
+    let mut chain = |stride: usize, length: usize| {
+        for at in 0..count {
+            if !(at / stride).is_multiple_of(length) {
+                let before = smooth.get(at - stride).copied().unwrap_or(0.0);
+                if let Some(own) = smooth.get_mut(at) {
+                    *own = correlation * before + innovation * *own;
+                }
+            }
+        }
+    };
+    chain(1, width.max(1));
+    chain(width.max(1), height.max(1));
+    let noise: Vec<f64> = StandardNormal.sample_iter(&mut rng).take(count).collect();
+    let (signal, rest) = (share.sqrt(), (1.0 - share).max(0.0).sqrt());
+    let data = smooth.into_iter().zip(noise).map(|(own, noise)| (signal * own + rest * noise) as f32).collect();
+    HostTensor::f32(shape, data)
+}
+
 /// The size of the class axis of an input.
 pub fn classes(ty: &archc_compiler::types::Type) -> Option<&Dim> {
     ty.dim(Axis::Class)

@@ -19,6 +19,7 @@ pub mod init;
 pub mod module;
 mod ops;
 pub mod plan;
+pub mod probe;
 pub mod session;
 pub mod tensors;
 mod value;

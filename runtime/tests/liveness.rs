@@ -5,7 +5,7 @@ use archc_compiler::analysis::liveness::{Liveness, Wake};
 use archc_compiler::ir::Graph;
 use archc_compiler::types::Kind;
 use archc_compiler::{Options, compile};
-use archc_runtime::execute::{Mode, execute};
+use archc_runtime::execute::{Mode, Unobserved, execute};
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::{GraphModule, HostTensor, Value, init};
 use burn::backend::flex::FlexDevice;
@@ -96,7 +96,7 @@ impl Training {
         let mut scale = Nudge { rng: init::stream(self.seed, "nudge"), size: nudge };
         let tape = GraphModule::<Tape>::from_inner(module.clone().map(&mut scale));
         let values = self.inputs.iter().map(|input| nudged(Value::from_host(input, &self.device), nudge)).collect();
-        let output = execute(&self.plan, &tape, values, &self.bindings, Mode::Evaluation, &self.device, |_, _| {});
+        let output = execute(&self.plan, &tape, values, &self.bindings, Mode::Evaluation, &self.device, Unobserved);
         let output = output.into_iter().next().expect("an output");
         let count = output.shape().iter().product();
         let output: Tensor<Tape, 1> = output.reshape([count]);

@@ -2,7 +2,7 @@
 
 use archc_compiler::ir::Graph;
 use archc_compiler::{Options, compile};
-use archc_runtime::execute::{Mode, execute};
+use archc_runtime::execute::{Mode, Unobserved, execute};
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::{GraphModule, HostTensor, Value};
 use burn::backend::{Autodiff, Flex};
@@ -55,7 +55,7 @@ fn forward<B: Backend>(plan: &Plan, module: &GraphModule<B>, inputs: &[HostTenso
     let device = Default::default();
     let bindings: Bindings = plan.bind(inputs).expect("the inputs fit");
     let values = inputs.iter().map(|input| Value::from_host(input, &device)).collect();
-    let outputs = execute(plan, module, values, &bindings, mode, &device, |_, _| {});
+    let outputs = execute(plan, module, values, &bindings, mode, &device, Unobserved);
     let output = outputs.into_iter().next().expect("the model has an output");
     let count = output.shape().iter().product();
     output.reshape([count])

@@ -6,5 +6,8 @@ pub mod fmt;
 pub mod ir;
 pub mod models;
 pub mod params;
+pub mod predict;
+#[cfg(feature = "run")]
+pub mod probe;
 #[cfg(feature = "run")]
 pub mod run;

@@ -130,13 +130,24 @@ fn read_inputs(graph: &Graph, path: &Path) -> Result<Vec<HostTensor>, RunError> 
     if problems.is_empty() { Ok(inputs) } else { Err(RunError::Inputs { problems }) }
 }
 
+/// Sizes that nothing says, as arguments to say them with.
+pub fn open_sizes(graph: &Graph) -> Vec<String> {
+    let open = graph.symbols().into_iter().filter(|symbol| !graph.typical.contains_key(symbol));
+    open.map(|symbol| format!("--set {symbol}=..")).collect()
+}
+
+/// Where a value comes from: its own path, or its operator and the path of the block it is in.
+pub fn place(graph: &Graph, id: NodeId) -> String {
+    let node = graph.node(id);
+    let operator = node.op().map_or("input", archc_compiler::ops::Op::name);
+    match &node.path {
+        Some(path) => path.to_string(),
+        None => format!("{} {operator} #{}", graph.scope(node.scope).path, id.0).trim_start().to_owned(),
+    }
+}
+
 fn draw_inputs(graph: &Graph, plan: &Plan, options: &Run) -> Result<Vec<HostTensor>, String> {
-    let missing: Vec<String> = graph
-        .symbols()
-        .into_iter()
-        .filter(|symbol| !graph.typical.contains_key(symbol))
-        .map(|symbol| format!("--set {symbol}=.."))
-        .collect();
+    let missing = open_sizes(graph);
     if !missing.is_empty() {
         let list = missing.join(" ");
         return Err(format!("the inputs need sizes: give {list}, or the inputs themselves with --inputs"));

@@ -2,13 +2,15 @@
 
 use super::signature::{Operands, Signature, WrongAttribute};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Op, Operator, ParameterMoments,
-    Parameters, Passage, number_operand,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Op, Operator,
+    Parameters, Passage, number_operand, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, Moments, Unknown, zip};
+use crate::analysis::signal::gaussian::Expansion;
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::{Kind, Type};
+use std::rc::Rc;
 use smallvec::{SmallVec, smallvec};
 
 operator! {
@@ -80,34 +82,32 @@ functions! {
     Tanh = "tanh", libm::tanh, 1.0, "Hyperbolic tangent.";
 }
 
-impl Function {
-    /// Mean and mean square of `f(x)` for normal `x` with the given mean and mean square: trapezoidal rule over
-    /// eight standard deviations, which for smooth functions converges faster than any power of the step.
-    pub fn gaussian_moments(self, mean: f64, square: f64) -> (f64, f64) {
-        const STEPS: i32 = 256;
-        let variance = (square - mean * mean).max(0.0);
-        let std = libm::sqrt(variance);
-        // Waves may be shorter than the steps; their moments are known.
-        if matches!(self, Function::Cos | Function::Sin) {
-            let wave = libm::exp(-variance / 2.0) * self.value(mean);
-            let double = libm::exp(-2.0 * variance) * libm::cos(2.0 * mean);
-            let sign = if self == Function::Cos { 1.0 } else { -1.0 };
-            return (wave, (1.0 + sign * double) / 2.0);
+impl Activation {
+    /// Sine and cosine of a normal variable: `E[cos x] = exp(-v/2) cos m`, and so on. Waves may be shorter than the steps
+    /// of a quadrature.
+    fn wave(&self, x: &Moments) -> Option<Moments> {
+        if !matches!(self.function, Function::Cos | Function::Sin) {
+            return None;
         }
-        if std == 0.0 {
-            let value = self.value(mean);
-            return (value, value * value);
+        let sign = if self.function == Function::Cos { 1.0 } else { -1.0 };
+        let (mean, variance) = (x.mean, x.variance());
+        let double = libm::cos(2.0 * mean);
+        // E[f f'] of two of covariance c: half the wave of their difference, and half that of their sum.
+        let pair = |second: f64| {
+            let covariance = second - mean * mean;
+            0.5 * (libm::exp(covariance - variance) + sign * double * libm::exp(-covariance - variance))
+        };
+        Some(x.map(libm::exp(-variance / 2.0) * self.function.value(mean), pair).at_most(Class::Within5))
+    }
+
+    /// Of what comes in, taken to be normal.
+    fn expansion(&self, at: &Signals<'_>, x: &Moments) -> Result<Rc<Expansion>, Unknown> {
+        // At a given noise level these are of numbers, whose variance is rounding.
+        let spread = x.variance() > 1e-9 * x.square();
+        if matches!(self.function, Function::Rsqrt | Function::Log) && spread {
+            return Err(Unknown::because("a function of positive values needs their distribution"));
         }
-        let (mut weight, mut first, mut second) = (0.0, 0.0, 0.0);
-        for step in -STEPS..=STEPS {
-            let z = 8.0 * f64::from(step) / f64::from(STEPS);
-            let density = libm::exp(-0.5 * z * z);
-            let value = self.value(mean + std * z);
-            weight += density;
-            first += density * value;
-            second += density * value * value;
-        }
-        (first / weight, second / weight)
+        Ok(at.expansions.of(self.function.name(), x.mean, x.variance(), |x| self.function.value(x)))
     }
 }
 
@@ -124,15 +124,30 @@ impl Operator for Activation {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        let Some(x) = operands.first() else { return Moments::unknown("an operand is missing") };
-        x.map(|mean, square| {
-            if matches!(self.function, Function::Rsqrt | Function::Log) {
-                return Moments::unknown("a function of positive values needs their distribution");
-            }
-            let (mean, square) = self.function.gaussian_moments(mean, square);
-            Moments::known(mean, square)
-        })
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        if let Some(wave) = self.wave(&x) {
+            return Ok(Response::fresh(wave));
+        }
+        let f = self.expansion(at, &x)?;
+        let correlated = |second: f64| f.pair(x.correlation(second));
+        let mut moments = x.map(f.mean(), correlated).at_most(Class::Within5);
+        if let Some(own) = moments.second.first_mut() {
+            *own = f.square;
+        }
+        let variance = moments.variance();
+        let kept = if variance > 0.0 { f.slope() * f.slope() * x.variance() / variance } else { 0.0 };
+        let moments = moments.similar(x.similarity * kept * kept);
+        Ok(Response { moments, carries: smallvec![f.slope()] })
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let x = at.operand(0)?;
+        let f = self.expansion(at, &x)?;
+        let slopes = x.second.map(|second| f.slope_pair(x.correlation(second)));
+        let mut sent = *gradient;
+        sent.second = zip(&gradient.second, &slopes, |dy, slope| dy * slope);
+        Ok(smallvec![sent.at_most(Class::Within5)])
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {
@@ -177,21 +192,27 @@ impl Operator for Activation {
 
 #[cfg(test)]
 mod tests {
-    use super::Function;
+    use super::{Activation, Expansion, Function, Moments};
 
     /// NFNets publishes `1 / std(f(x))` for standard normal `x` (timm, `timm/layers/std_conv.py`).
     #[test]
     fn quadrature_reproduces_published_gains() {
+        let of = |function: Function| Expansion::new(0.0, 1.0, |x| function.value(x));
         for (function, gain) in [(Function::Gelu, 1.7015), (Function::Silu, 1.7881), (Function::Tanh, 1.5939)] {
-            let (mean, square) = function.gaussian_moments(0.0, 1.0);
-            let std = libm::sqrt(square - mean * mean);
+            let f = of(function);
+            let std = libm::sqrt(f.square - f.mean() * f.mean());
             assert!((1.0 / std - gain).abs() < 2e-3, "{}: {}", function.name(), 1.0 / std);
         }
-        let (mean, square) = Function::Cos.gaussian_moments(0.0, 1e4);
-        assert!(mean.abs() < 1e-12 && (square - 0.5).abs() < 1e-12);
-        let (mean, square) = Function::Sin.gaussian_moments(0.3, 0.3 * 0.3);
-        assert!((mean - libm::sin(0.3)).abs() < 1e-12 && (square - mean * mean).abs() < 1e-12);
-        let (mean, square) = Function::Relu.gaussian_moments(0.0, 1.0);
-        assert!((square - 0.5).abs() < 1e-6 && (mean - 0.398942).abs() < 1e-4);
+    }
+
+    #[test]
+    fn moments_of_waves_are_known() {
+        let wave = |function, mean: f64, variance: f64| {
+            Activation { function }.wave(&Moments::uniform(mean, mean * mean + variance)).expect("a wave")
+        };
+        let cosine = wave(Function::Cos, 0.0, 1e4);
+        assert!(cosine.mean.abs() < 1e-12 && (cosine.square() - 0.5).abs() < 1e-12);
+        let sine = wave(Function::Sin, 0.3, 0.0);
+        assert!((sine.mean - libm::sin(0.3)).abs() < 1e-12 && (sine.square() - sine.mean * sine.mean).abs() < 1e-12);
     }
 }

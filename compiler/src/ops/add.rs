@@ -1,12 +1,14 @@
 //! Sum of two values.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::{Kind, Type, broadcast};
+
+use smallvec::smallvec;
 
 operator! {
     /// Sum of two values, element by element; also written `a + b`.
@@ -26,11 +28,17 @@ impl Operator for Add {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        match operands {
-            [a, b] => a.plus(b),
-            _ => Moments::unknown("an operand is missing"),
-        }
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let moments = at.operand(0)?.plus(&at.operand(1)?, &at.covariance);
+        Ok(Response { moments, carries: smallvec![1.0, 1.0] })
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        Ok((0..2).map(|operand| at.unstretched(operand, *gradient)).collect())
+    }
+
+    fn needs_covariance(&self) -> bool {
+        true
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

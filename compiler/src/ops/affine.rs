@@ -1,13 +1,15 @@
 //! Multiplication by a number and addition of a number.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-    number_operand,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage,
+    number_operand, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::{Kind, Type};
+
+use smallvec::smallvec;
 
 operator! {
     /// `scale * x + shift` with numbers known at compile time; also written `2 * x`, `1 + x`, `x / 4`, `-x`.
@@ -33,10 +35,13 @@ impl Operator for Affine {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        let Some(x) = operands.first() else { return Moments::unknown("an operand is missing") };
-        let (a, b) = (self.scale, self.shift);
-        x.map(|mean, square| Moments::known(a * mean + b, a * a * square + 2.0 * a * b * mean + b * b))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let moments = at.operand(0)?.scaled(self.scale).shifted(self.shift);
+        Ok(Response { moments, carries: smallvec![self.scale] })
+    }
+
+    fn signal_back(&self, _: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![gradient.scaled(self.scale)])
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

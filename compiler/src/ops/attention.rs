@@ -1,13 +1,15 @@
 //! Scaled dot-product attention.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
-    Passage, channels_of,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
+    Passage, channels_of, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
+
+use smallvec::smallvec;
 
 operator! {
     /// `softmax(Q K^T / sqrt(d)) V` in each head, heads side by side on the channels.
@@ -23,6 +25,50 @@ operator! {
         /// Whether a token sees itself and the tokens before it only. Queries and keys are then equally many.
         causal: bool = false,
     }
+}
+
+/// Weights of attention at initialisation.
+struct Logits {
+    /// Mean over queries of the sum of squared weights: 1/L where all keys weigh the same, 1 where one does.
+    weights: f64,
+    /// The same for the products of the weights of two queries.
+    weights_far: f64,
+    /// Variance of the logits over the keys, and the share of it that two queries have in common.
+    variance: f64,
+    shared: f64,
+    class: Class,
+}
+
+impl Logits {
+    fn of(at: &Signals<'_>, causal: bool) -> Result<Self, Unknown> {
+        let (q, k) = (at.operand(0)?, at.operand(1)?);
+        let keys = at.positions(1);
+        let variance = q.square() * (k.square() - k.pairs(&at.axes(1))).max(0.0);
+        let shared = if q.square() > 0.0 { q.pairs(&at.axes(0)) / q.square() } else { 0.0 };
+        // Token i sees i keys, two tokens share those of the earlier one: the means of 1/i and of 1/max(i, j).
+        let (own, both) = if causal { ((libm::log(keys) + 0.5772 + 0.5 / keys) / keys, 2.0 / keys) } else { (1.0 / keys, 1.0 / keys) };
+        let weights = |variance: f64, share: f64| (libm::exp(variance.min(700.0)) * share).min(1.0);
+        let class = if variance > 0.5 * libm::log(keys) { Class::Factor2 } else { Class::Within15 };
+        let class = if variance < 0.2 { Class::Within5 } else { class };
+        // Tokens of several origins, and rows that see different keys, do not share one distribution.
+        let mixed = causal || q.class.max(k.class) >= Class::Within15;
+        let class = if mixed { Class::Factor2 } else { class };
+        Ok(Self {
+            weights: weights(variance, own),
+            weights_far: weights(variance * shared, both),
+            variance,
+            shared,
+            class,
+        })
+    }
+}
+
+fn grid(square: f64, pairs: f64) -> Moments {
+    let mut moments = Moments::ZERO.map(0.0, |_| pairs);
+    if let Some(own) = moments.second.first_mut() {
+        *own = square;
+    }
+    moments
 }
 
 impl Operator for Attention {
@@ -71,8 +117,49 @@ impl Operator for Attention {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], _: &[Moments], _: &[ParameterMoments]) -> Moments {
-        Moments::unknown("attention needs the correlation between tokens")
+    /// Logits of fresh queries and keys are nearly normal over the keys, with variance `s^2`; the weights are then
+    /// log-normal, and their squares add up to `exp(s^2) / L` in the mean. Good while `s^2` is below `ln L`.
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let own = Logits::of(at, self.causal)?;
+        let v = at.operand(2)?;
+        let common = v.pairs(&at.axes(2));
+        let spread = v.square() - common;
+        // Logits of keys that point the same way are alike, and so are their values. Projections add to the similarity of
+        // keys and of values what they leave to chance, each by itself.
+        let chance = 1.0 / at.channels(2);
+        let alike = (at.operand(1)?.similarity.min(v.similarity) - chance).max(0.0);
+        let far = common + spread * (own.weights_far + own.variance * own.shared * alike);
+        let mut moments = v.map(v.mean, |_| far);
+        if let Some(square) = moments.second.first_mut() {
+            *square = common + spread * (own.weights + own.variance * alike).min(1.0);
+        }
+        // Few dimensions also make the lengths of keys differ, which is not followed.
+        let class = if own.variance * alike > 0.25 * own.weights { Class::Factor2 } else { own.class };
+        Ok(Response::fresh(moments.at_most(class)))
+    }
+
+    /// Along the values, and along the logits: `dL/dlogit_ij = a_ij (p_ij - sum_k a_ik p_ik)` with `p = dy v`.
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let own = Logits::of(at, self.causal)?;
+        let (q, k, v) = (at.operand(0)?, at.operand(1)?, at.operand(2)?);
+        let (queries, keys) = (at.positions(0), at.positions(1));
+        let (dy, dy_pairs) = (gradient.square(), gradient.pairs(&at.axes_of(at.result)));
+        let values = v.square() - v.pairs(&at.axes(2));
+        let keys_spread = k.square() - k.pairs(&at.axes(1));
+        // Sums over the queries of products of weights of one key, and of two keys.
+        let one_key = |own_query: f64, other_query: f64| {
+            queries / keys * (own.weights * own_query + (queries - 1.0) * own.weights_far * other_query)
+        };
+        let two_keys = queries / (keys * keys) * (dy + (queries - 1.0) * dy_pairs);
+        let to_values = grid(one_key(dy, dy_pairs), two_keys);
+        let to_queries =
+            grid(dy * values * keys_spread * own.weights, dy_pairs * values * keys_spread * own.weights_far);
+        let key = values * one_key(dy * q.square(), dy_pairs * q.pairs(&at.axes(0)));
+        // Adding the same to all keys changes nothing: the gradients of the keys add up to zero.
+        let to_keys = grid(key, -key / (keys - 1.0).max(1.0));
+        let inputs = own.class.max(v.class);
+        let class = if inputs >= Class::Within15 { Class::Factor2 } else { Class::Within15 }.max(gradient.class);
+        Ok(smallvec![to_queries.at_most(class), to_keys.at_most(class), to_values.at_most(class)])
     }
 
     fn flops(&self, operands: &[&[u64]], _: &[u64]) -> u64 {

@@ -1,11 +1,11 @@
 //! Values side by side along an axis.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
-    Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
+    Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Type};
@@ -98,18 +98,35 @@ impl Operator for Concat {
         Parameters::new()
     }
 
-    fn moments(&self, types: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        // The mean over all elements, each operand by its share of the joined axis.
-        let sizes: Option<Vec<f64>> = types
-            .iter()
-            .map(|ty| ty.dim(self.along.axis()).and_then(Dim::known).map(|size| size as f64))
-            .collect();
-        let Some(sizes) = sizes else { return Moments::unknown("the share of each part depends on a size") };
-        let total: f64 = sizes.iter().sum();
-        operands.iter().zip(&sizes).fold(Moments::known(0.0, 0.0), |sum, (operand, size)| {
-            let share = size / total;
-            sum.with(operand, |(m, q), (n, r)| Moments::known(m + share * n, q + share * r))
-        })
+    /// The mean over all elements, each operand by its share of the joined axis.
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let mut total = at.axis(0, self.along.axis());
+        let mut moments = at.operand(0)?;
+        for operand in 1..at.operands.len() {
+            let size = at.axis(operand, self.along.axis());
+            let (own, other) = (moments, at.operand(operand)?);
+            let share = total / (total + size);
+            moments = own.mixed(share, &other);
+            if self.along == JoinAxis::Tokens {
+                // Pairs of tokens lie in one part, in the other, or across, where nothing is shared but the means.
+                let rest = 1.0 - share;
+                let across = 2.0 * share * rest * own.mean * other.mean;
+                let pairs = share * share * own.pairs(&[total]) + rest * rest * other.pairs(&[size]) + across;
+                let square = moments.square();
+                moments = moments.map(moments.mean, |_| pairs);
+                if let Some(own) = moments.second.first_mut() {
+                    *own = square;
+                }
+                // Tokens of two origins do not share one distribution.
+                moments = moments.at_most(Class::Within15);
+            }
+            total += size;
+        }
+        Ok(Response::fresh(moments))
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        Ok(at.operands.iter().map(|_| *gradient).collect())
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

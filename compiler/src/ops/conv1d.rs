@@ -2,14 +2,13 @@
 
 use super::attribute::Count;
 use super::conv2d::window;
-use super::linear::{affine_flow, affine_flow_back, affine_moments, affine_parameters};
+use super::linear::{affine_flow, affine_flow_back, affine_signal, affine_signal_back, affine_parameters};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
-    Passage, channels_of,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
+    Passage, channels_of, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid, Line};
-use crate::analysis::moments::Moments;
-use crate::dim::Dim;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::init::Fans;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
@@ -48,6 +47,13 @@ impl Conv1d {
     }
 }
 
+impl Conv1d {
+    /// Mean number of taps that fall into the sequence.
+    fn taps(&self, at: &Signals<'_>) -> f64 {
+        super::conv2d::mean_taps(at.positions(0) as u64, self.kernel, self.stride, (self.zeros(), self.zeros()))
+    }
+}
+
 impl Operator for Conv1d {
     fn infer(&self, operands: &[&Type], obligations: &mut Obligations) -> Result<Type, Misuse> {
         channels_of(operands, 0, "conv1d")?;
@@ -75,12 +81,13 @@ impl Operator for Conv1d {
         affine_parameters(vec![self.features, inputs, self.kernel], fans, self.bias)
     }
 
-    fn moments(&self, types: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        let inputs = types.first().and_then(|x| x.channels()).unwrap_or(0);
-        let count = types.first().and_then(|x| x.dim(Axis::Token)).and_then(Dim::known);
-        let zeros = self.zeros();
-        let taps = super::conv2d::mean_taps(count, self.kernel, self.stride, (zeros, zeros));
-        affine_moments(inputs as f64 * taps, operands, parameters)
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        affine_signal(at, at.channels(0) * self.taps(at), at.operand(0)?.similarity)
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let share = at.size_in_result(Axis::Token) / at.positions(0).max(1.0);
+        affine_signal_back(at, gradient, self.features as f64 * self.taps(at) * share)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {

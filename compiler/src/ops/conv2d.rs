@@ -1,13 +1,13 @@
 //! Convolution over images.
 
 use super::attribute::{Padding, Pair};
-use super::linear::{affine_flow, affine_flow_back, affine_moments, affine_parameters};
+use super::linear::{affine_flow, affine_flow_back, affine_signal, affine_signal_back, affine_parameters};
 use super::{
-    Alignments, Alignment, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-    channels_of,
-};
+    Alignments, Alignment, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage,
+    channels_of, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid, Line};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::{Dim, DimError};
 use crate::init::Fans;
 use crate::operator;
@@ -79,11 +79,23 @@ impl Operator for Conv2d {
         affine_parameters(vec![self.features, inputs, self.kernel.height, self.kernel.width], fans, self.bias)
     }
 
-    fn moments(&self, types: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        let inputs = types.first().and_then(|x| x.channels()).unwrap_or(0);
-        // Windows at the border see fewer pixels: on average the share of taps that fall into the image.
-        let taps = types.first().map_or(1.0, |x| self.mean_taps(x));
-        affine_moments(inputs as f64 * taps, operands, parameters)
+    /// Windows at the border see fewer pixels: on average the share of taps that fall into the image.
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let taps = self.mean_taps(at);
+        let x = at.operand(0)?;
+        let windows = x.similarity_of_windows(self.kernel.height as usize) * x.similarity_of_windows(self.kernel.width as usize);
+        let mut response = affine_signal(at, at.channels(0) * taps, x.similarity * windows)?;
+        let reach = (x.reach + self.kernel.height as f64 - 1.0) / self.stride.height as f64;
+        response.moments = response.moments.strided(self.stride.height as usize).reaching(reach);
+        Ok(response)
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let taps = self.mean_taps(at);
+        let share = at.axes_of(at.result).iter().product::<f64>() / at.positions(0).max(1.0);
+        let stride = self.stride.height as usize;
+        let spaced = if stride > 1 { gradient.spaced(stride) } else { *gradient };
+        affine_signal_back(at, &spaced, self.features as f64 * taps * share)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
@@ -165,17 +177,16 @@ pub(super) fn window(
 
 impl Conv2d {
     /// Average number of kernel taps that fall into the image, over the positions of the result.
-    pub(super) fn mean_taps(&self, x: &Type) -> f64 {
+    pub(super) fn mean_taps(&self, at: &Signals<'_>) -> f64 {
         let (top, left, bottom, right) = self.padding.for_kernel(self.kernel);
-        let size = |axis| x.dim(axis).and_then(Dim::known);
+        let size = |axis| at.axis(0, axis) as u64;
         mean_taps(size(Axis::Height), self.kernel.height, self.stride.height, (top, bottom))
             * mean_taps(size(Axis::Width), self.kernel.width, self.stride.width, (left, right))
     }
 }
 
 /// Average number of taps of a window that fall onto an axis of that size, over all places of the window.
-pub(super) fn mean_taps(size: Option<u64>, kernel: u64, stride: u64, (before, after): (u64, u64)) -> f64 {
-    let Some(size) = size else { return kernel as f64 };
+pub(super) fn mean_taps(size: u64, kernel: u64, stride: u64, (before, after): (u64, u64)) -> f64 {
     let positions = (size + before + after).saturating_sub(kernel) / stride + 1;
     // Of so many windows those at the border make no difference.
     if positions > 1 << 16 {

@@ -3,10 +3,10 @@
 use super::slice::part_of;
 use super::to_image::{grid, tokens_operand};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Type};
@@ -50,8 +50,13 @@ impl Operator for CropGrid {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        at.operand(0).map(Response::fresh)
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let share = at.axes_of(at.result).iter().product::<f64>() / at.positions(0).max(1.0);
+        Ok(smallvec![gradient.mixed(share.min(1.0), &Moments::ZERO)])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -2,10 +2,10 @@
 
 use super::attribute::Rate;
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
@@ -39,8 +39,12 @@ impl Operator for DropLabel {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], _: &[Moments], _: &[ParameterMoments]) -> Moments {
-        Moments::unknown("labels are indices, not numbers")
+    fn signal(&self, _: &Signals<'_>) -> Result<Response, Unknown> {
+        Err(Unknown::because("labels are indices, not numbers"))
+    }
+
+    fn signal_back(&self, _: &Signals<'_>, _: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![Moments::ZERO])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -2,11 +2,11 @@
 
 use super::attribute::Rate;
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-    number_operand,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage,
+    number_operand, Sent};
 use crate::analysis::liveness::facts::Grid;
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::Type;
 
@@ -19,6 +19,8 @@ crate::choice! {
         Sample = "sample",
     }
 }
+
+use smallvec::smallvec;
 
 operator! {
     /// In training, sets elements (or whole samples) to zero with probability `rate` and divides the others by
@@ -47,8 +49,12 @@ impl Operator for Dropout {
     }
 
     /// In evaluation mode, in which predictions and outputs are compared.
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        at.operand(0).map(Response::same)
+    }
+
+    fn signal_back(&self, _: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![*gradient])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -1,11 +1,12 @@
 //! Table lookup.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, Sent,
     ParameterSpec, Parameters, Passage, Storage,
 };
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::init::{Fans, Init};
 use crate::operator;
@@ -50,8 +51,19 @@ impl Operator for Embedding {
         }]
     }
 
-    fn moments(&self, _: &[&Type], _: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        parameters.first().map_or(Moments::unknown("the table is missing"), |table| table.moments())
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let table = at.parameter(0).ok_or(Unknown::because("the table is missing"))?;
+        let moments = if at.result.kind.has_positions() {
+            Moments::independent(table.mean, table.square())
+        } else {
+            Moments::uniform(table.mean, table.square())
+        };
+        Ok(Response::fresh(moments.similar(1.0 / at.size_in_result(Axis::Channel))))
+    }
+
+    /// Labels have no gradient.
+    fn signal_back(&self, _: &Signals<'_>, _: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![Moments::ZERO])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -4,10 +4,10 @@ use super::attribute::Count;
 use super::slice::part_of;
 use super::to_image::tokens_operand;
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
 use smallvec::smallvec;
@@ -44,8 +44,15 @@ impl Operator for EndToken {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        Ok(Response::fresh(Moments { class: x.class, ..Moments::uniform(x.mean, x.square()) }))
+    }
+
+    /// One token gets everything.
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let own = Moments { class: gradient.class, ..Moments::independent(0.0, gradient.square()) };
+        Ok(smallvec![own.mixed(1.0 / at.positions(0).max(1.0), &Moments::ZERO), Moments::ZERO])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

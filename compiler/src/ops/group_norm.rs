@@ -2,10 +2,11 @@
 
 use super::{
     Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
-    ParameterSpec, Parameters, Passage, Storage, channels_of,
+    ParameterSpec, Parameters, Passage, Sent, Storage, channels_of,
 };
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, INDEPENDENT, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::init::{Fans, Init};
 use crate::operator;
 use crate::types::Type;
@@ -27,6 +28,12 @@ operator! {
     }
 }
 
+impl GroupNorm {
+    fn group(&self, at: &Signals<'_>) -> Group {
+        Group { channels: at.channels(0) / self.groups.max(1) as f64, over_positions: true, centred: true, eps: self.eps }
+    }
+}
+
 impl Operator for GroupNorm {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
         let channels = channels_of(operands, 0, "group_norm")?;
@@ -45,8 +52,12 @@ impl Operator for GroupNorm {
         norm_parameters(operands, self.affine)
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        norm_moments(operands, parameters)
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        norm_signal(at, self.group(at))
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        norm_signal_back(at, gradient, self.group(at))
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {
@@ -130,14 +141,64 @@ pub(super) fn norm_parameters(operands: &[&Type], affine: bool) -> Parameters {
     smallvec![spec("weight", Init::ONE), spec("bias", Init::ZERO)]
 }
 
-/// Unit scale, then weight and bias.
-pub(super) fn norm_moments(operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-    let Some(x) = operands.first() else { return Moments::unknown("an operand is missing") };
-    let normal = x.map(|_, square| Moments::known(0.0, if square == 0.0 { 0.0 } else { 1.0 }));
-    match parameters {
-        [weight, bias] => normal.times(&weight.moments()).plus(&bias.moments()),
-        _ => normal,
+/// What a normalisation takes its statistics over.
+#[derive(Clone, Copy)]
+pub(super) struct Group {
+    pub channels: f64,
+    pub over_positions: bool,
+    /// Whether the mean is taken away.
+    pub centred: bool,
+    pub eps: f64,
+}
+
+impl Group {
+    /// Mean square of the mean of a group, which the normalisation takes away: elements of different channels share
+    /// nothing but the mean over all.
+    fn mean_square(&self, x: &Moments, axes: &[f64]) -> f64 {
+        if !self.centred {
+            return 0.0;
+        }
+        let count: f64 = axes.iter().product();
+        let channel = if self.over_positions { x.summed(axes) / (count * count) } else { x.square() };
+        channel / self.channels + (1.0 - 1.0 / self.channels) * x.mean * x.mean
     }
+}
+
+/// `(x - mean) / sqrt(var + eps)` over groups, then weight and bias.
+pub(super) fn norm_signal(at: &Signals<'_>, group: Group) -> Result<Response, Unknown> {
+    let x = at.operand(0)?;
+    let removed = group.mean_square(&x, &at.axes(0));
+    let variance = (x.square() - removed).max(0.0);
+    let scale = 1.0 / (variance + group.eps);
+    let mean = if group.centred { 0.0 } else { x.mean * libm::sqrt(scale) };
+    let mut moments = x.map(mean, |second| (second - removed) * scale).at_most(Class::Within5);
+    let mut gain = libm::sqrt(scale);
+    if let Some(weight) = at.parameter(0) {
+        moments = moments.map(mean * weight.mean, |second| second * weight.square());
+        gain *= weight.mean;
+    }
+    if let Some(bias) = at.parameter(1) {
+        moments = moments.plus(&Moments::uniform(bias.mean, bias.square()), &INDEPENDENT);
+    }
+    Ok(Response { moments, carries: smallvec![gain] })
+}
+
+/// `(dy - mean(dy) - y mean(dy y)) / sigma` over groups.
+pub(super) fn norm_signal_back(at: &Signals<'_>, gradient: &Moments, group: Group) -> Result<Sent, Unknown> {
+    let x = at.operand(0)?;
+    let axes = at.axes(0);
+    let variance = (x.square() - group.mean_square(&x, &axes)).max(0.0);
+    let weight = at.parameter(0).map_or(1.0, ParameterMoments::square);
+    let removed = group.mean_square(gradient, &axes);
+    let elements = group.channels * if group.over_positions { at.positions(0) } else { 1.0 };
+    // Along y the gradient keeps only what eps leaves of it.
+    let along = gradient.square() / elements * variance / (variance + group.eps);
+    let scale = weight / (variance + group.eps);
+    let mut sent = gradient.map(0.0, |second| (second - removed) * scale);
+    if let Some(own) = sent.second.first_mut() {
+        *own = (*own - along * scale).max(0.0);
+    }
+    Ok(smallvec![sent.at_most(Class::Within5)])
 }
 
 /// Two passes for the statistics, one to apply them.

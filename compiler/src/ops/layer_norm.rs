@@ -1,12 +1,12 @@
 //! Layer normalisation.
 
-use super::group_norm::{norm_flops, norm_flow, norm_flow_back, norm_moments, norm_parameters};
+use super::group_norm::{norm_flops, norm_flow, norm_flow_back, norm_signal, norm_signal_back, Group, norm_parameters};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-    channels_of,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage,
+    channels_of, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::{Kind, Type};
 
@@ -42,8 +42,12 @@ impl Operator for LayerNorm {
         norm_parameters(operands, self.affine)
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        norm_moments(operands, parameters)
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        norm_signal(at, Group { channels: at.channels(0), over_positions: false, centred: true, eps: self.eps })
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        norm_signal_back(at, gradient, Group { channels: at.channels(0), over_positions: false, centred: true, eps: self.eps })
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

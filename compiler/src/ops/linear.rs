@@ -2,10 +2,11 @@
 
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
-    ParameterSpec, Parameters, Passage, Storage, channels_of,
+    ParameterSpec, Parameters, Passage, Sent, Storage, channels_of,
 };
 use crate::analysis::liveness::facts::{Facts, Grid, Line};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, INDEPENDENT, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::init::{Fans, Init};
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
@@ -44,9 +45,12 @@ impl Operator for Linear {
         affine_parameters(vec![self.features, inputs], Fans { fan_in: inputs, fan_out: self.features }, self.bias)
     }
 
-    fn moments(&self, types: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        let fan_in = types.first().and_then(|x| x.channels()).unwrap_or(0);
-        affine_moments(fan_in as f64, operands, parameters)
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        affine_signal(at, at.channels(0), at.operand(0)?.similarity)
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        affine_signal_back(at, gradient, self.features as f64)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
@@ -89,17 +93,30 @@ pub(super) fn affine_parameters(shape: Vec<u64>, fans: Fans, bias: bool) -> Para
     parameters
 }
 
-/// `q' = fan_in * E[w^2] * q + E[b^2]` for independent zero-mean weights: exact in expectation over the weights, for
-/// any input. Xavier initialisation and its successors rest on it (Glorot & Bengio, AISTATS 2010).
-pub(super) fn affine_moments(fan_in: f64, operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-    let (Some(x), Some(weight)) = (operands.first(), parameters.first()) else {
-        return Moments::unknown("an operand is missing");
-    };
-    if weight.mean != 0.0 {
-        return Moments::unknown("weights with a mean correlate the channels");
+/// Moments of `W x + b` with `fan_in` independent terms: `E[y_i y_j] = fan_in E[w^2] E[x_i x_j] + E[b^2]`, for any
+/// distribution of `x` and in expectation over the weights.
+pub(super) fn affine_signal(at: &Signals<'_>, fan_in: f64, similarity: f64) -> Result<Response, Unknown> {
+    let weight = fresh_weight(at)?;
+    let factor = fan_in * weight.square();
+    let bias = at.parameter(1).map_or(Moments::ZERO, |bias| Moments::uniform(bias.mean, bias.square()));
+    let mapped = at.operand(0)?.map(0.0, |second| factor * second).at_most(Class::InExpectation);
+    // A random map keeps angles, up to what so many outputs leave to chance.
+    let similarity = similarity + 1.0 / at.size_in_result(Axis::Channel);
+    Ok(Response::fresh(mapped.plus(&bias, &INDEPENDENT).similar(similarity)))
+}
+
+/// Gradient of `x`, of which every element has a part in `fan_out` results.
+pub(super) fn affine_signal_back(at: &Signals<'_>, gradient: &Moments, fan_out: f64) -> Result<Sent, Unknown> {
+    let factor = fan_out * fresh_weight(at)?.square();
+    Ok(smallvec![gradient.map(0.0, |second| factor * second).at_most(Class::InExpectation)])
+}
+
+pub(super) fn fresh_weight(at: &Signals<'_>) -> Result<ParameterMoments, Unknown> {
+    match at.parameter(0) {
+        Some(weight) if weight.mean == 0.0 => Ok(weight),
+        Some(_) => Err(Unknown::because("weights with a mean correlate the channels")),
+        None => Err(Unknown::because("the weight is missing")),
     }
-    let bias = parameters.get(1).map_or(Moments::known(0.0, 0.0), |bias| bias.moments());
-    x.map(|_, square| Moments::known(0.0, fan_in * weight.square() * square)).plus(&bias)
 }
 
 /// Facts of `y = W x + b`, where the positions of `x` go through `window` on their way.

@@ -12,7 +12,8 @@ pub mod attribute;
 pub mod signature;
 
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::init::{Fans, Init};
 use crate::types::{Axis, Type};
@@ -69,19 +70,26 @@ pub type Parameters = SmallVec<[ParameterSpec; 2]>;
 pub struct ParameterMoments {
     pub mean: f64,
     pub std: f64,
-    /// All elements are equal.
-    pub constant: bool,
+    /// For tables of positions, `E[x_i x_j]` over pairs of distinct positions; nothing where elements are independent.
+    pub shared: Option<f64>,
+    /// For tables of positions, how alike distant ones are; see [`Moments::similarity`].
+    pub similarity: Option<f64>,
 }
 
 impl ParameterMoments {
-    pub fn moments(self) -> Moments {
-        Moments::known(self.mean, self.mean * self.mean + self.std * self.std)
+    pub fn of(init: &Init, fans: Fans) -> Self {
+        let (mean, std) = init.mean_and_std(fans);
+        let table = init.table_of_positions();
+        Self { mean, std, shared: table.map(|table| table.shared), similarity: table.map(|table| table.similarity) }
     }
 
     pub fn square(self) -> f64 {
         self.mean * self.mean + self.std * self.std
     }
 }
+
+/// Moments of gradients, one for each operand.
+pub type Sent = SmallVec<[Moments; 3]>;
 
 /// What keeps operands from being taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -261,8 +269,16 @@ pub trait Operator {
     /// Parameters in the order of a PyTorch state dict.
     fn parameters(&self, operands: &[&Type]) -> Parameters;
 
-    /// Moments of the result at initialisation.
-    fn moments(&self, types: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments;
+    /// Moments of the result at initialisation, and what of the operands is in it.
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown>;
+
+    /// Moments of the gradients of the operands, from those of the result's gradient.
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown>;
+
+    /// Whether moments depend on what the operands share.
+    fn needs_covariance(&self) -> bool {
+        false
+    }
 
     /// Floating-point operations per sample; a multiply-add counts as two. Shapes are without the batch.
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64;

@@ -1,12 +1,12 @@
 //! Magnitude-preserving convolution: the weight is normalised at every use.
 
 use super::attribute::{Padding, Pair};
-use super::mp_linear::{magnitude_moments, normalization_flops, through_normalization, unit_normal};
+use super::mp_linear::{magnitude_signal, magnitude_signal_back, normalization_flops, through_normalization, unit_normal};
 use super::{
-    Alignments, Conv2d, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignments, Conv2d, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::Grid;
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::Type;
 
@@ -40,6 +40,11 @@ impl MpConv2d {
         }
     }
 
+    /// Share of the taps that fall into the image.
+    fn share(&self, at: &Signals<'_>) -> f64 {
+        self.plain().mean_taps(at) / self.area() as f64
+    }
+
     fn area(&self) -> u64 {
         self.kernel.height * self.kernel.width
     }
@@ -58,9 +63,17 @@ impl Operator for MpConv2d {
         unit_normal(self.plain().parameters(operands))
     }
 
-    fn moments(&self, types: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        let taps = types.first().map_or(1.0, |x| self.plain().mean_taps(x) / self.area() as f64);
-        magnitude_moments(taps, self.eps, operands, parameters)
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        let windows =
+            x.similarity_of_windows(self.kernel.height as usize) * x.similarity_of_windows(self.kernel.width as usize);
+        let mut response = magnitude_signal(at, self.share(at), self.eps, x.similarity * windows)?;
+        response.moments = response.moments.reaching(x.reach + self.kernel.height as f64 - 1.0);
+        Ok(response)
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        magnitude_signal_back(at, gradient, self.share(at), self.eps, self.features as f64)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {

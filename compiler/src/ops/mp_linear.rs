@@ -1,15 +1,15 @@
 //! Magnitude-preserving linear map: the weight is normalised at every use.
 
-use super::linear::{affine_flow, affine_flow_back};
+use super::linear::{fresh_weight, affine_flow, affine_flow_back};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Linear, Misuse, Obligations, Operator, ParameterMoments, Parameters,
-    Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Linear, Misuse, Obligations, Operator, Parameters,
+    Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid, Line};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::init::Init;
 use crate::operator;
-use crate::types::Type;
+use crate::types::{Axis, Type};
 use smallvec::smallvec;
 
 operator! {
@@ -43,8 +43,12 @@ impl Operator for MpLinear {
         unit_normal(self.plain().parameters(operands))
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        magnitude_moments(1.0, self.eps, operands, parameters)
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        magnitude_signal(at, 1.0, self.eps, at.operand(0)?.similarity)
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        magnitude_signal_back(at, gradient, 1.0, self.eps, self.features as f64)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
@@ -79,16 +83,36 @@ pub(super) fn unit_normal(mut parameters: Parameters) -> Parameters {
 
 /// Rows of unit length keep the mean square of any input, for directions drawn at random; `taps` is the share of a row
 /// that meets the input.
-pub(super) fn magnitude_moments(taps: f64, eps: f64, operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-    let (Some(x), Some(weight)) = (operands.first(), parameters.first()) else {
-        return Moments::unknown("an operand is missing");
-    };
-    if weight.mean != 0.0 {
-        return Moments::unknown("weights with a mean correlate the channels");
-    }
+pub(super) fn magnitude_signal(
+    at: &Signals<'_>,
+    taps: f64,
+    eps: f64,
+    similarity: f64,
+) -> Result<Response, Unknown> {
+    let row = row_length(at, eps)?;
+    let similarity = similarity + 1.0 / at.size_in_result(Axis::Channel);
+    let moments = at.operand(0)?.map(0.0, |second| taps * row * row * second).similar(similarity);
+    Ok(Response::fresh(moments.at_most(Class::InExpectation)))
+}
+
+/// Every element of `x` has a part in `features` rows of so many channels.
+pub(super) fn magnitude_signal_back(
+    at: &Signals<'_>,
+    gradient: &Moments,
+    taps: f64,
+    eps: f64,
+    features: f64,
+) -> Result<Sent, Unknown> {
+    let row = row_length(at, eps)?;
+    let factor = taps * row * row * features / at.channels(0);
+    Ok(smallvec![gradient.map(0.0, |second| factor * second).at_most(Class::InExpectation)])
+}
+
+/// Length of a row of the normalised weight.
+fn row_length(at: &Signals<'_>, eps: f64) -> Result<f64, Unknown> {
+    let weight = fresh_weight(at)?;
     let rms = libm::sqrt(weight.square());
-    let row = rms / (eps + rms);
-    x.map(|_, square| Moments::known(0.0, taps * row * row * square))
+    Ok(rms / (eps + rms))
 }
 
 /// One normalisation of the weight for each sample: square, sum, divide.

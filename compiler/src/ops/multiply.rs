@@ -2,12 +2,14 @@
 
 use super::add::combine;
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{INDEPENDENT, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::Type;
+
+use smallvec::smallvec;
 
 operator! {
     /// Product of two values, element by element; also written `a * b`. Axes are aligned as in `add`.
@@ -24,11 +26,19 @@ impl Operator for Multiply {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        match operands {
-            [a, b] => a.times(b),
-            _ => Moments::unknown("an operand is missing"),
-        }
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let (a, b) = (at.operand(0)?, at.operand(1)?);
+        Ok(Response { moments: a.times(&b, &at.covariance), carries: smallvec![b.mean, a.mean] })
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let (a, b) = (at.operand(0)?, at.operand(1)?);
+        let to = |operand, factor: &Moments| at.unstretched(operand, gradient.times(factor, &INDEPENDENT));
+        Ok(smallvec![to(0, &b), to(1, &a)])
+    }
+
+    fn needs_covariance(&self) -> bool {
+        true
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

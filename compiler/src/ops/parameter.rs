@@ -2,15 +2,16 @@
 
 use super::attribute::Shape;
 use super::{
-    Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments, ParameterSpec,
+    Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, Sent, ParameterSpec,
     Parameters, Passage, Storage,
 };
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::init::{Fans, Init};
 use crate::operator;
-use crate::types::{Kind, Type};
+use crate::types::{Axis, Kind, Type};
 use smallvec::smallvec;
 
 operator! {
@@ -81,8 +82,23 @@ impl Operator for Parameter {
         }]
     }
 
-    fn moments(&self, _: &[&Type], _: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        parameters.first().map_or(Moments::unknown("the parameter is missing"), |value| value.moments())
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let value = at.parameter(0).ok_or(Unknown::because("the parameter is missing"))?;
+        let mut moments = Moments::independent(value.mean, value.square());
+        if !at.result.kind.has_positions() {
+            moments = Moments::uniform(value.mean, value.square());
+        } else if let Some(shared) = value.shared {
+            moments = moments.map(value.mean, |_| shared);
+            if let Some(own) = moments.second.first_mut() {
+                *own = value.square();
+            }
+        }
+        let similarity = value.similarity.unwrap_or(1.0 / at.size_in_result(Axis::Channel));
+        Ok(Response::fresh(moments.similar(similarity)))
+    }
+
+    fn signal_back(&self, _: &Signals<'_>, _: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -2,13 +2,14 @@
 
 use super::group_norm::norm_flops;
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-    channels_of,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage,
+    channels_of, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::Type;
+use smallvec::smallvec;
 
 operator! {
     /// Divides the channels at each position by their root mean square: `y = x / (eps + sqrt(mean(x^2)))`.
@@ -22,6 +23,12 @@ operator! {
         groups: u64 = 1,
         /// Added to the root mean square.
         eps: f64 = 1e-4,
+    }
+}
+
+impl PixelNorm {
+    fn scale(&self, x: &Moments) -> f64 {
+        1.0 / (self.eps + libm::sqrt(x.square()))
     }
 }
 
@@ -40,12 +47,17 @@ impl Operator for PixelNorm {
     }
 
     /// Unit magnitude, up to eps.
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        let Some(x) = operands.first() else { return Moments::unknown("an operand is missing") };
-        x.map(|mean, square| {
-            let scale = 1.0 / (self.eps + libm::sqrt(square));
-            Moments::known(mean * scale, square * scale * scale)
-        })
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        let scale = self.scale(&x);
+        Ok(Response { moments: x.scaled(scale).at_most(Class::Within5), carries: smallvec![scale] })
+    }
+
+    /// `(dy - y mean(dy y)) / rms`
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let channels = at.channels(0) / self.groups.max(1) as f64;
+        let factor = self.scale(&at.operand(0)?) * libm::sqrt((1.0 - 1.0 / channels).max(0.0));
+        Ok(smallvec![gradient.scaled(factor).at_most(Class::Within5)])
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

@@ -2,11 +2,11 @@
 
 use super::attribute::{Count, Taps};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
-    ParameterSpec, Parameters, Passage, Storage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells,
+    ParameterSpec, Parameters, Passage, Storage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::{Dim, DimError};
 use crate::init::{Fans, Init};
 use crate::operator;
@@ -95,6 +95,13 @@ impl Resample {
     }
 }
 
+impl Resample {
+    /// Boxes are followed exactly; wider filters lose something at the border.
+    fn class(&self) -> Class {
+        if self.is_box() { Class::Within5 } else { Class::Within15 }
+    }
+}
+
 impl Operator for Resample {
     fn infer(&self, operands: &[&Type], obligations: &mut Obligations) -> Result<Type, Misuse> {
         let Some(x) = operands.first().filter(|x| x.kind == Kind::Image) else {
@@ -134,12 +141,26 @@ impl Operator for Resample {
         }]
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        match operands.first() {
-            Some(x) if self.up > 1 && self.is_box() => x.clone(),
-            Some(x) => x.map(|_, _| Moments::unknown("a mean of neighbouring pixels needs their correlation")),
-            None => Moments::unknown("an operand is missing"),
-        }
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        let factor = self.factor() as usize;
+        let (moments, reach) = if self.up > 1 {
+            (x.interpolated(&self.taps(), factor), x.reach * factor as f64)
+        } else {
+            (x.filtered(&self.taps(), factor), (x.reach + self.taps().len() as f64 - 1.0) / factor as f64)
+        };
+        Ok(Response::fresh(moments.reaching(reach).at_most(self.class())))
+    }
+
+    /// One way is the transpose of the other.
+    fn signal_back(&self, _: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let (factor, area) = (self.factor() as usize, (self.factor() * self.factor()) as f64);
+        let sent = if self.up > 1 {
+            gradient.filtered(&self.taps(), factor).scaled(area)
+        } else {
+            gradient.interpolated(&self.taps(), factor).scaled(1.0 / area)
+        };
+        Ok(smallvec![sent.at_most(self.class())])
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {

@@ -1,13 +1,14 @@
 //! Root-mean-square normalisation.
 
-use super::group_norm::norm_moments;
+use super::group_norm::{Group, norm_signal, norm_signal_back};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterCells, Sent,
     ParameterSpec, Parameters, Passage, Storage, channels_of,
 };
 use super::attention::nearest_divisors;
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::init::{Fans, Init};
 use crate::operator;
 use crate::types::{Kind, Type};
@@ -27,6 +28,13 @@ operator! {
         affine: bool = true,
         /// Parts of the channels that are normalised each by itself; has to divide them.
         heads: u64 = 1,
+    }
+}
+
+impl RmsNorm {
+    fn group(&self, at: &Signals<'_>) -> Group {
+        let channels = at.channels(0) / self.heads.max(1) as f64;
+        Group { channels, over_positions: false, centred: false, eps: self.eps }
     }
 }
 
@@ -65,9 +73,12 @@ impl Operator for RmsNorm {
         }]
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], parameters: &[ParameterMoments]) -> Moments {
-        let normal = norm_moments(operands, &[]);
-        parameters.first().map_or(normal.clone(), |weight| normal.times(&weight.moments()))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        norm_signal(at, self.group(at))
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        norm_signal_back(at, gradient, self.group(at))
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

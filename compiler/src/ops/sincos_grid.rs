@@ -1,14 +1,15 @@
 //! Sine-cosine positions that are computed, not stored.
 
 use super::{
-    Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::sincos::SinCosGrid as Positions;
 use crate::types::{Kind, Type};
+use smallvec::smallvec;
 
 operator! {
     /// Sine-cosine positions of a grid of any size, computed when the model runs: `tokens[height*width, features]`.
@@ -58,17 +59,17 @@ impl Operator for SincosGrid {
     }
 
     /// The mean square is exactly 1/2; the mean depends on the size of the grid and is small for large ones.
-    fn moments(&self, _: &[&Type], _: &[Moments], _: &[ParameterMoments]) -> Moments {
-        let Some(table) = self.positions().at(&crate::dim::Sizes::new()) else {
-            return Moments::unknown("the mean of positions depends on the size of the grid");
-        };
-        // Evenly spaced tokens stand for all where there are many.
-        let count = table.height * table.width;
-        let taken = count.min(256);
-        let token = |at: u64| at * count / taken.max(1);
-        let row = |token| (0..self.features).map(move |channel| table.value(self.features, token, channel)).sum::<f64>();
-        let sum: f64 = (0..taken).map(|at| row(token(at))).sum();
-        Moments::known(sum / (taken.max(1) * self.features) as f64, 0.5)
+    fn signal(&self, _: &Signals<'_>) -> Result<Response, Unknown> {
+        let table = self.positions().statistics();
+        let mut moments = Moments::ZERO.map(table.mean, |_| table.shared).similar(table.similarity);
+        if let Some(own) = moments.second.first_mut() {
+            *own = 0.5;
+        }
+        Ok(Response::fresh(moments.at_most(Class::Within5)))
+    }
+
+    fn signal_back(&self, _: &Signals<'_>, _: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![])
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

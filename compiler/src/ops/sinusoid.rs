@@ -1,10 +1,10 @@
 //! Sinusoidal features of a number.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::dim::Dim;
 use crate::types::{Kind, Type};
@@ -69,7 +69,7 @@ impl Operator for Sinusoid {
     }
 
     /// For times uniform on 0..1000. The mean square is exactly 1/2 for any time.
-    fn moments(&self, _: &[&Type], _: &[Moments], _: &[ParameterMoments]) -> Moments {
+    fn signal(&self, _: &Signals<'_>) -> Result<Response, Unknown> {
         // Evenly spaced ones stand for all where there are many.
         let half = (self.features / 2) as f64;
         let count = (self.features / 2).min(4096);
@@ -79,7 +79,13 @@ impl Operator for Sinusoid {
             let end = 1000.0 * frequency;
             (libm::sin(end) + 1.0 - libm::cos(end)) / end / 2.0
         };
-        Moments::known((0..count).map(mean_of).sum::<f64>() / count as f64, 0.5)
+        let mean = (0..count).map(mean_of).sum::<f64>() / count as f64;
+        Ok(Response::fresh(Moments::uniform(mean, 0.5)))
+    }
+
+    /// Slopes grow with the frequency, up to 1 per step of time.
+    fn signal_back(&self, _: &Signals<'_>, _: &Moments) -> Result<Sent, Unknown> {
+        Err(Unknown::because("gradients of times are not predicted"))
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

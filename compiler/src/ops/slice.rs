@@ -3,14 +3,14 @@
 use super::attribute::Offset;
 use super::concat::JoinAxis;
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
-    Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
+    Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
-use crate::types::Type;
+use crate::types::{Axis, Type};
 use smallvec::smallvec;
 
 operator! {
@@ -81,8 +81,31 @@ impl Operator for Slice {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        // Fewer channels leave more to chance.
+        let chance = match self.along {
+            JoinAxis::Channels => 1.0 / at.size_in_result(Axis::Channel) - 1.0 / at.channels(0),
+            JoinAxis::Tokens => 0.0,
+        };
+        Ok(Response::fresh(x.similar(x.similarity + chance.max(0.0))))
+    }
+
+    /// The part gets what comes, the rest nothing.
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let share = at.size_in_result(self.along.axis()) / at.axis(0, self.along.axis()).max(1.0);
+        let parts = gradient.mixed(share, &Moments::ZERO);
+        Ok(smallvec![match self.along {
+            JoinAxis::Channels => parts,
+            JoinAxis::Tokens => {
+                let (square, far) = (parts.square(), share * share * gradient.far());
+                let mut moments = parts.map(0.0, |_| far);
+                if let Some(own) = moments.second.first_mut() {
+                    *own = square;
+                }
+                moments
+            }
+        }])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

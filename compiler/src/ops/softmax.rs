@@ -1,11 +1,11 @@
 //! Softmax.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-    number_operand,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage,
+    number_operand, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Class, INDEPENDENT, Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::operator;
 use crate::types::{Axis, Type};
 
@@ -18,6 +18,8 @@ crate::choice! {
         Positions = "positions",
     }
 }
+
+use smallvec::smallvec;
 
 operator! {
     /// `exp(x) / sum(exp(x))` over the channels, or over the positions.
@@ -58,8 +60,23 @@ impl Operator for Softmax {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], _: &[Moments], _: &[ParameterMoments]) -> Moments {
-        Moments::unknown("softmax needs the joint distribution of the logits")
+    /// Log-normal for nearly normal logits of variance `s^2`: the mean is 1/n, the mean square `exp(s^2) / n^2`.
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        let (count, shared) = match self.over {
+            SoftmaxAxis::Channels => (at.channels(0), x.mean * x.mean),
+            SoftmaxAxis::Positions => (at.positions(0), x.pairs(&at.axes(0))),
+        };
+        let moments = x.map(1.0 / count, |second| {
+            (libm::exp((second - shared).clamp(-700.0, 700.0)) / (count * count)).min(1.0 / count)
+        });
+        Ok(Response::fresh(moments.at_most(Class::Factor2)))
+    }
+
+    /// `y (dy - sum(y dy))`
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let y = self.signal(at)?.moments;
+        Ok(smallvec![gradient.times(&y, &INDEPENDENT).at_most(Class::Factor2)])
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

@@ -2,11 +2,11 @@
 
 use super::to_tokens::{relayout, relayout_back};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
-    Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
+    Passage, Sent};
 use crate::analysis::liveness::facts::Grid;
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
@@ -34,8 +34,12 @@ impl Operator for ToImage {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        at.operand(0).map(Response::same)
+    }
+
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![gradient.unordered(&at.axes_of(at.result))])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

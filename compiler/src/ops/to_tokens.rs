@@ -1,13 +1,15 @@
 //! Image, sequence or vector to tokens.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::Grid;
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
+
+use smallvec::smallvec;
 
 operator! {
     /// Channels behind positions: one token for each pixel, row by row, or each place of a sequence, or a vector as the
@@ -44,8 +46,14 @@ impl Operator for ToTokens {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        let tokens = if at.axes(0).is_empty() { x } else { x.unordered(&at.axes(0)) };
+        Ok(Response::same(tokens))
+    }
+
+    fn signal_back(&self, _: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![*gradient])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -2,10 +2,10 @@
 
 use super::to_image::tokens_operand;
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::Type;
@@ -34,8 +34,13 @@ impl Operator for ToVector {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        Ok(Response::fresh(Moments { class: x.class, ..Moments::uniform(x.mean, x.square()) }))
+    }
+
+    fn signal_back(&self, _: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        Ok(smallvec![Moments { class: gradient.class, ..Moments::independent(0.0, gradient.square()) }])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

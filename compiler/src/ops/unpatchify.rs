@@ -3,14 +3,14 @@
 use super::to_image::{grid, tokens_operand};
 use super::to_tokens::{relayout, relayout_back};
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterMoments, Parameters, Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Kind, Type};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 operator! {
     /// Lays each token out as a patch: `tokens[h*w, patch*patch*channels] -> image[channels, h*patch, w*patch]`.
@@ -52,8 +52,22 @@ impl Operator for Unpatchify {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    /// Pixels of a patch are different channels of a token; of two far apart, one in `patch^2` is the same.
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        let (area, shared) = ((self.patch * self.patch) as f64, x.mean * x.mean);
+        let far = shared + (x.far() - shared) / area;
+        let mut moments = x.map(x.mean, |_| far);
+        if let Some(own) = moments.second.first_mut() {
+            *own = x.square();
+        }
+        Ok(Response::fresh(moments))
+    }
+
+    /// A channel of a token is one pixel in `patch^2`: pixels a patch apart.
+    fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let axes: SmallVec<[f64; 3]> = at.axes_of(at.result).iter().map(|size| size / self.patch as f64).collect();
+        Ok(smallvec![gradient.strided(self.patch as usize).unordered(&axes)])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -1,11 +1,11 @@
 //! Nearest-neighbour upsampling.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, ParameterMoments, Parameters,
-    Passage,
-};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
+    Passage, Sent};
 use crate::analysis::liveness::facts::Grid;
-use crate::analysis::moments::Moments;
+use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
@@ -41,8 +41,14 @@ impl Operator for Upsample {
         Parameters::new()
     }
 
-    fn moments(&self, _: &[&Type], operands: &[Moments], _: &[ParameterMoments]) -> Moments {
-        operands.first().cloned().unwrap_or(Moments::unknown("an operand is missing"))
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
+        let x = at.operand(0)?;
+        Ok(Response::fresh(x.repeated(self.factor as usize).reaching(x.reach * self.factor as f64)))
+    }
+
+    fn signal_back(&self, _: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
+        let (factor, area) = (self.factor as usize, (self.factor * self.factor) as f64);
+        Ok(smallvec![gradient.filtered(&vec![1.0; factor], factor).scaled(area)])
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -185,7 +185,7 @@ fn is_rescaled(graph: &Graph, sum: NodeId) -> bool {
 
 /// Whether a factor starts near zero: LayerScale, a gate from a small linear map.
 fn starts_small(context: &Context<'_>, node: NodeId) -> bool {
-    context.signal().at(node).square().is_some_and(|square| square <= SMALL * SMALL)
+    context.signal().square(node).is_some_and(|square| square <= SMALL * SMALL)
 }
 
 /// Whether a layer starts much smaller than layers do.

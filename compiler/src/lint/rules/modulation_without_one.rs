@@ -67,7 +67,7 @@ rule! {
             let finding = ModulationWithoutOne {
                 product: context.place(id),
                 scale: context.place(source),
-                square: context.signal().at(scale).square(),
+                square: context.signal().square(scale),
             };
             Some((id, finding))
         });

@@ -61,7 +61,7 @@ rule! {
 
     check(context) {
         let found = context.streams().merges.iter().filter(|merge| is_bare_sum(context, merge)).map(|merge| {
-            let square = |node: NodeId| context.signal().at(node).square();
+            let square = |node: NodeId| context.signal().square(node);
             let finding = UnnormalizedAdd {
                 sum: context.place(merge.node),
                 saved: context.place(merge.fork),

@@ -1,0 +1,228 @@
+//! `archc probe`
+
+use super::predict::{figure, has_numbers, statistics};
+use crate::args::{Probe, ReportFormat};
+use crate::{Outcome, output, target};
+use archc_compiler::analysis::moments::{Class, Estimate};
+use archc_compiler::analysis::signal::Signal;
+use archc_compiler::analysis::signal::backward::gains;
+use archc_compiler::ir::{Graph, ScopeId, ScopeKind};
+use archc_compiler::types::Kind;
+use archc_runtime::plan::{Bindings, Plan};
+use archc_runtime::probe::{self, Figure};
+use archc_runtime::{HostData, HostTensor, init};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Standard errors of the measured mean that a claim is not held to.
+const SAMPLING: f64 = 3.0;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    model: String,
+    seeds: u64,
+    forward: Summary,
+    backward: Summary,
+    broken: Vec<Claim>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    compared: usize,
+    unknown: usize,
+    median_error: f64,
+    error_95: f64,
+    broken: usize,
+}
+
+/// A figure beside its prediction.
+#[derive(Clone, Debug, Serialize)]
+struct Claim {
+    place: String,
+    what: &'static str,
+    predicted: f64,
+    measured: f64,
+    standard_error: f64,
+    error: f64,
+    class: Class,
+    held: bool,
+}
+
+pub fn run(options: &Probe) -> Result<Outcome, String> {
+    let Some((_, graph)) = target::graph(&options.target)? else { return Ok(Outcome::Findings) };
+    let graph = Arc::new(graph);
+    let missing: Vec<String> = super::run::open_sizes(&graph);
+    if !missing.is_empty() {
+        return Err(format!("the inputs need sizes: give {}", missing.join(" ")));
+    }
+    let signal = Signal::with(&graph, &statistics(&options.inputs));
+    let blocks = disjoint(&graph, options.depth);
+    let predicted = gains(&graph, &signal, |scope| blocks.contains(scope));
+    let request = probe::Probe { seeds: options.seeds, batch: options.batch as usize, blocks };
+    let inputs = options.inputs;
+    let measured = probe::measure(&graph, &request, |seed, plan, bindings| draw(&graph, plan, bindings, seed, &inputs))
+        .map_err(|error| error.to_string())?;
+
+    let mut forward = Comparison::default();
+    for (node, figure) in &measured.values {
+        if has_numbers(&graph, *node) && graph.node(*node).op().is_some() {
+            forward.compare(|| super::run::place(&graph, *node), "value", signal.at(*node), *figure);
+        }
+    }
+    let mut backward = Comparison::default();
+    for (scope, gains) in &predicted {
+        for gain in gains {
+            if let (Some(figure), true) = (measured.gains.get(&(*scope, gain.input)), has_numbers(&graph, gain.input)) {
+                let place = || format!("{} <- {}", graph.scope(*scope).path, super::run::place(&graph, gain.input));
+                backward.compare(place, "gain", &gain.gain, *figure);
+            }
+        }
+    }
+    let mut broken: Vec<Claim> = forward.claims.iter().chain(&backward.claims).filter(|c| !c.held).cloned().collect();
+    broken.sort_by(|a, b| b.error.total_cmp(&a.error));
+    let report = Report {
+        model: graph.name().to_owned(),
+        seeds: options.seeds,
+        forward: forward.summary(),
+        backward: backward.summary(),
+        broken,
+    };
+    match options.format {
+        ReportFormat::Json => {
+            output::line(serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
+        }
+        ReportFormat::Pretty => output::print(&text(&report)),
+    }
+    Ok(if report.broken.is_empty() { Outcome::Clean } else { Outcome::Findings })
+}
+
+/// Scopes at a depth, and those above it that have none below; no two overlap.
+fn disjoint(graph: &Graph, depth: usize) -> Vec<ScopeId> {
+    let level = |scope: ScopeId| graph.enclosing(scope).count() - 1;
+    let is_block = |scope: &ScopeId| {
+        let own = graph.scope(*scope);
+        own.kind == ScopeKind::Block && !own.outputs.is_empty()
+    };
+    let mut found: Vec<ScopeId> = vec![];
+    let mut candidates: Vec<ScopeId> =
+        graph.scope_ids().filter(|scope| level(*scope) <= depth).filter(is_block).collect();
+    candidates.sort_by_key(|scope| std::cmp::Reverse(level(*scope)));
+    for scope in candidates {
+        let contains = |other: &ScopeId| graph.enclosing(*other).any(|outer| outer == scope);
+        if !found.iter().any(contains) {
+            found.push(scope);
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// Features with the declared statistics, everything else as the model would see it.
+fn draw(graph: &Graph, plan: &Plan, bindings: &Bindings, seed: u64, inputs: &crate::args::Inputs) -> Vec<HostTensor> {
+    let statistics = statistics(inputs);
+    let scale = statistics.scale(graph);
+    let share = statistics.sigma_data.powi(2) / statistics.total();
+    let draw = |input: &archc_compiler::ir::Input| {
+        let ty = &graph.node(input.node).ty;
+        let shape = plan.shape_of(ty, bindings);
+        let mut drawn = match (ty.kind, inputs.sigma) {
+            (Kind::Sigma, _) => {
+                let count = shape.iter().product();
+                return HostTensor::f32(shape, vec![statistics.sigma as f32; count]);
+            }
+            (Kind::Image, Some(_)) => init::noisy_image(shape, share, inputs.correlation, seed, &input.name),
+            _ => init::input(ty.kind, init::classes(ty), shape, seed, &input.name),
+        };
+        if let (HostData::F32(values), true) = (&mut drawn.data, ty.kind.has_positions()) {
+            values.iter_mut().for_each(|value| *value *= scale as f32);
+        }
+        drawn
+    };
+    graph.inputs.iter().map(draw).collect()
+}
+
+#[derive(Default)]
+struct Comparison {
+    claims: Vec<Claim>,
+    unknown: usize,
+}
+
+impl Comparison {
+    fn compare(&mut self, place: impl Fn() -> String, what: &'static str, predicted: &Estimate, measured: Figure) {
+        let Ok(moments) = predicted else {
+            self.unknown += 1;
+            return;
+        };
+        let predicted = moments.square();
+        let off = (predicted - measured.mean).abs();
+        let scale = predicted.max(measured.mean);
+        let error = if scale == 0.0 { 0.0 } else { off / scale };
+        let held = off <= moments.class.tolerance() * scale + SAMPLING * measured.error;
+        self.claims.push(Claim {
+            place: place(),
+            what,
+            predicted,
+            measured: measured.mean,
+            standard_error: measured.error,
+            error,
+            class: moments.class,
+            held,
+        });
+    }
+
+    fn summary(&self) -> Summary {
+        let mut errors: Vec<f64> = self.claims.iter().map(|claim| claim.error).collect();
+        errors.sort_by(f64::total_cmp);
+        let quantile = |share: f64| {
+            let at = ((errors.len() as f64 - 1.0).max(0.0) * share).round() as usize;
+            errors.get(at).copied().unwrap_or(0.0)
+        };
+        Summary {
+            compared: self.claims.len(),
+            unknown: self.unknown,
+            median_error: quantile(0.5),
+            error_95: quantile(0.95),
+            broken: self.claims.iter().filter(|claim| !claim.held).count(),
+        }
+    }
+}
+
+fn text(report: &Report) -> String {
+    let row = |name: &str, summary: &Summary| {
+        vec![
+            name.to_owned(),
+            summary.compared.to_string(),
+            summary.unknown.to_string(),
+            format!("{:.1} %", 100.0 * summary.median_error),
+            format!("{:.1} %", 100.0 * summary.error_95),
+            summary.broken.to_string(),
+        ]
+    };
+    let rows = [row("forward", &report.forward), row("backward", &report.backward)];
+    let header = ["", "compared", "unknown", "median error", "95 %", "claims broken"];
+    let mut text = format!("{}: mean squares over {} draws\n\n", report.model, report.seeds);
+    text.push_str(&output::table(&header, &rows, &[1, 2, 3, 4, 5]));
+    if !report.broken.is_empty() {
+        let rows: Vec<Vec<String>> = report
+            .broken
+            .iter()
+            .take(30)
+            .map(|claim| {
+                vec![
+                    claim.place.clone(),
+                    figure(claim.predicted),
+                    figure(claim.measured),
+                    format!("{:.0} %", 100.0 * claim.error),
+                    claim.class.name().to_owned(),
+                ]
+            })
+            .collect();
+        text.push('\n');
+        text.push_str(&output::table(
+            &["claim broken", "predicted", "measured", "error", "promise"],
+            &rows,
+            &[1, 2, 3],
+        ));
+    }
+    text
+}

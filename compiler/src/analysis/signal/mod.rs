@@ -1,0 +1,245 @@
+//! Signal at initialisation: moments of every value, forward, and of the gradients of every block, backward.
+//!
+//! Parameters are drawn once and averaged over. A fresh linear map with zero mean makes a value that is uncorrelated with
+//! everything before it, an *innovation*; sums, scalings, activations and normalisations carry what they are given on with
+//! some gain. So the covariance of two values that meet at a sum is found exactly by following both back to what they
+//! share ([`covariance`]), and most meet nothing: `Cov(x, x + f(x)) = Var(x)` where `f` ends in a fresh linear map.
+//!
+//! What the layers do to moments stands in the operators' files ([`Operator::signal`](crate::ops::Operator::signal),
+//! [`Operator::signal_back`](crate::ops::Operator::signal_back)); this module walks the graph.
+
+pub mod backward;
+mod covariance;
+pub mod gaussian;
+
+use super::moments::{Estimate, INDEPENDENT, Lags, Moments, Unknown};
+use crate::dim::{Dim, Sizes};
+use crate::ir::{Graph, Node, NodeId, NodeKind};
+use crate::ops::ParameterMoments;
+use crate::types::{Axis, Kind, Type};
+use covariance::Covariances;
+use gaussian::Expansions;
+use smallvec::{SmallVec, smallvec};
+
+/// What goes into a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
+    /// Moments of images, videos and tokens, brought to unit variance.
+    pub features: Moments,
+    /// Noise level.
+    pub sigma: f64,
+    /// Standard deviation of clean images.
+    pub sigma_data: f64,
+}
+
+impl Default for Statistics {
+    /// White noise, what a denoiser sees at the highest noise levels.
+    fn default() -> Self {
+        Self { features: Moments::unit(), sigma: 0.5, sigma_data: 0.5 }
+    }
+}
+
+impl Statistics {
+    /// At noise level `sigma`: an image of deviation `sigma_data` whose neighbours have the given correlation, under white
+    /// noise (Karras et al. 2022).
+    pub fn noisy(sigma: f64, sigma_data: f64, correlation: f64) -> Self {
+        let total = sigma * sigma + sigma_data * sigma_data;
+        let share = if total > 0.0 { sigma_data * sigma_data / total } else { 1.0 };
+        Self { features: Moments::smooth(correlation).mixed(share, &Moments::unit()), sigma, sigma_data }
+    }
+
+    /// Variance of an image with its noise.
+    pub fn total(&self) -> f64 {
+        self.sigma * self.sigma + self.sigma_data * self.sigma_data
+    }
+
+    /// Features as a model takes them: one that is told the noise level scales them itself.
+    pub fn scale(&self, graph: &Graph) -> f64 {
+        let told = graph.inputs.iter().any(|input| graph.node(input.node).ty.kind == Kind::Sigma);
+        if told { libm::sqrt(self.total()) } else { 1.0 }
+    }
+
+    fn input(&self, kind: Kind, scale: f64) -> Estimate {
+        match kind {
+            Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence => Ok(self.features.scaled(scale)),
+            Kind::Vector | Kind::Scalar => Ok(Moments::uniform(0.0, 1.0)),
+            Kind::Sigma => Ok(Moments::uniform(self.sigma, self.sigma * self.sigma)),
+            // Uniform on 0..1000.
+            Kind::Timestep => Ok(Moments::uniform(500.0, 1000.0 * 1000.0 / 3.0)),
+            Kind::Label | Kind::Ids => Err(Unknown::because("labels are indices, not numbers")),
+            // Every token takes part.
+            Kind::Mask => Ok(Moments::uniform(1.0, 1.0)),
+        }
+    }
+}
+
+/// Sizes that a spec leaves open stand for this many.
+const OPEN_SIZE: f64 = 64.0;
+
+/// A node as the analysis sees it.
+pub struct Signals<'a> {
+    pub operands: SmallVec<[(&'a Type, &'a Estimate); 3]>,
+    pub parameters: SmallVec<[ParameterMoments; 2]>,
+    pub result: &'a Type,
+    /// Covariance of the first two operands.
+    pub covariance: Lags,
+    pub expansions: &'a Expansions,
+    sizes: &'a Sizes,
+}
+
+impl Signals<'_> {
+    pub fn operand(&self, at: usize) -> Estimate {
+        match self.operands.get(at) {
+            Some((_, Ok(moments))) => Ok(*moments),
+            Some((_, Err(reason))) => Err(reason.clone()),
+            None => Err(Unknown::because("an operand is missing")),
+        }
+    }
+
+    pub fn parameter(&self, at: usize) -> Option<ParameterMoments> {
+        self.parameters.get(at).copied()
+    }
+
+    fn size_of(&self, dim: &Dim) -> f64 {
+        dim.at(self.sizes).map_or(OPEN_SIZE, |size| size as f64)
+    }
+
+    /// Sizes of the axes of an operand that carry positions.
+    pub fn axes(&self, at: usize) -> SmallVec<[f64; 3]> {
+        self.operands.get(at).map_or(smallvec![], |(ty, _)| self.axes_of(ty))
+    }
+
+    pub fn axes_of(&self, ty: &Type) -> SmallVec<[f64; 3]> {
+        ty.positions().map(|dim| self.size_of(dim)).collect()
+    }
+
+    pub fn positions(&self, at: usize) -> f64 {
+        self.axes(at).iter().product()
+    }
+
+    pub fn channels(&self, at: usize) -> f64 {
+        self.axis(at, Axis::Channel)
+    }
+
+    pub fn axis(&self, at: usize, axis: Axis) -> f64 {
+        self.operands.get(at).and_then(|(ty, _)| ty.dim(axis)).map_or(1.0, |dim| self.size_of(dim))
+    }
+
+    pub fn size_in_result(&self, axis: Axis) -> f64 {
+        self.result.dim(axis).map_or(1.0, |dim| self.size_of(dim))
+    }
+
+    /// Gradient of an operand that may have been stretched over positions, from the gradient of its stretched form.
+    pub fn unstretched(&self, at: usize, gradient: Moments) -> Moments {
+        let (own, all) = (self.positions(at), self.axes_of(self.result));
+        if own == 1.0 && all.iter().product::<f64>() > 1.0 {
+            return Moments::uniform(0.0, gradient.summed(&all)).at_most(gradient.class);
+        }
+        gradient
+    }
+}
+
+/// Moments of a result, and what of its operands is in it.
+#[derive(Clone, Debug)]
+pub struct Response {
+    pub moments: Moments,
+    /// For each operand `x`, the mean of `dy/dx`, element by element; nothing where positions or channels mix.
+    pub carries: SmallVec<[f64; 3]>,
+}
+
+impl Response {
+    /// A value that is uncorrelated with its operands.
+    pub fn fresh(moments: Moments) -> Self {
+        Self { moments, carries: smallvec![] }
+    }
+
+    /// A value that is as its operand is.
+    pub fn same(moments: Moments) -> Self {
+        Self { moments, carries: smallvec![1.0] }
+    }
+}
+
+/// Moments of every value.
+#[derive(Debug)]
+pub struct Signal {
+    moments: Vec<Estimate>,
+    /// How each value carries its operands.
+    carries: Vec<SmallVec<[f64; 3]>>,
+    expansions: Expansions,
+}
+
+impl Signal {
+    /// For inputs of unit variance.
+    pub fn of(graph: &Graph) -> Self {
+        Self::with(graph, &Statistics::default())
+    }
+
+    pub fn with(graph: &Graph, statistics: &Statistics) -> Self {
+        let mut signal = Signal {
+            moments: Vec::with_capacity(graph.node_count()),
+            carries: Vec::with_capacity(graph.node_count()),
+            expansions: Expansions::default(),
+        };
+        let scale = statistics.scale(graph);
+        for id in graph.node_ids() {
+            let node = graph.node(id);
+            let response = match &node.kind {
+                NodeKind::Input(_) => {
+                    let channels = node.ty.channels().unwrap_or(1).max(1) as f64;
+                    let moments = statistics.input(node.ty.kind, scale);
+                    moments.map(|moments| Response::fresh(moments.similar(1.0 / channels)))
+                }
+                NodeKind::Op(op) => op.as_operator().signal(&signal.at_node(graph, id, node)),
+            };
+            let (moments, carries) = match response {
+                Ok(response) => (Ok(response.moments), response.carries),
+                Err(reason) => (Err(reason), smallvec![]),
+            };
+            signal.moments.push(moments);
+            signal.carries.push(carries);
+        }
+        signal
+    }
+
+    /// Moments of a value.
+    pub fn at(&self, node: NodeId) -> &Estimate {
+        static NOTHING: Estimate = Err(Unknown(std::borrow::Cow::Borrowed("there is no such value")));
+        self.moments.get(node.index()).unwrap_or(&NOTHING)
+    }
+
+    /// Mean square of a value.
+    pub fn square(&self, node: NodeId) -> Option<f64> {
+        self.at(node).as_ref().ok().map(Moments::square)
+    }
+
+    /// Operands of a node with the gains by which it carries them.
+    fn carried(&self, graph: &Graph, node: NodeId) -> SmallVec<[(NodeId, f64); 3]> {
+        let Some(carries) = self.carries.get(node.index()).filter(|carries| !carries.is_empty()) else {
+            return smallvec![];
+        };
+        let operands = graph.operands(node).into_iter().zip(carries.iter().copied());
+        operands.filter(|(_, gain)| *gain != 0.0).collect()
+    }
+
+    fn at_node<'a>(&'a self, graph: &'a Graph, id: NodeId, node: &'a Node) -> Signals<'a> {
+        let operands = graph.operands(id);
+        let parameter = |parameter: &crate::ir::ParameterId| {
+            let parameter = graph.parameter(*parameter);
+            ParameterMoments::of(&parameter.init, parameter.fans)
+        };
+        let covariance = match (operands.as_slice(), node.op()) {
+            ([a, b], Some(op)) if op.as_operator().needs_covariance() => {
+                Covariances::forward(graph, self).between(*a, *b)
+            }
+            _ => INDEPENDENT,
+        };
+        Signals {
+            operands: operands.iter().map(|x| (&graph.node(*x).ty, self.at(*x))).collect(),
+            parameters: node.parameters.iter().map(parameter).collect(),
+            result: &node.ty,
+            covariance,
+            expansions: &self.expansions,
+            sizes: &graph.typical,
+        }
+    }
+}
