@@ -106,8 +106,17 @@ fn level(graph: &Graph, scope: ScopeId) -> usize {
 fn block(graph: &Graph, signal: &Signal, scope: ScopeId, gains: &[Gain]) -> Block {
     let own = graph.scope(scope);
     let square = |node: NodeId| signal.square(node);
-    let input = gains.iter().find(|gain| graph.node(gain.input).ty.kind.has_positions()).or(gains.first());
-    let output = own.outputs.first().copied();
+    // The stream: the first declared input with positions that an output has the type of, else any.
+    let ty = |node: NodeId| &graph.node(node).ty;
+    let continues = |gain: &&Gain| own.outputs.iter().any(|output| ty(*output) == ty(gain.input));
+    let declared = own.inputs.iter().filter_map(|(_, node)| gains.iter().find(|gain| gain.input == *node));
+    let input = declared
+        .chain(gains)
+        .filter(|gain| ty(gain.input).kind.has_positions())
+        .max_by_key(|gain| continues(gain))
+        .or(gains.first());
+    let same = input.and_then(|gain| own.outputs.iter().rfind(|output| ty(**output) == ty(gain.input)));
+    let output = same.or(own.outputs.first()).copied();
     let class = |estimate: &Estimate| estimate.as_ref().ok().map(|moments| moments.class);
     Block {
         path: own.path.to_string(),

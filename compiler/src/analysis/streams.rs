@@ -4,7 +4,8 @@
 //! other one descends from. The carry may be normalised, scaled, gated, projected or resampled on its way, but not
 //! transformed. If what it bypasses returns to the stream of features (through other levels of resolution, or as a sum
 //! of a stream itself) the merge is a *long skip*; if it is a branch that ends in a fresh map, the merge is *residual*.
-//! Any other merge joins values that do not descend from each other: a position table, a condition, a second stream.
+//! Any other merge joins values that do not descend from each other: a position table, a condition, a second stream;
+//! or plain maps of one value, none of which bypasses another.
 //!
 //! # How descent is decided
 //!
@@ -255,6 +256,10 @@ impl<'g> Finder<'g> {
                 fork.or_else(|| self.search(*b, *a).map(|fork| (*b, *a, fork, vec![])))?
             }
         };
+        let projects = |at: &NodeId| self.passage(*at) == Some(Passage::Project);
+        if bypass.iter().any(projects) && self.is_shallow(branch, fork, MAX_BYPASS) {
+            return None;
+        }
         let kind = self.kind(id, fork, branch);
         Some(Merge { node: id, kind, fork, carry, branch, bypass, depth: 0 })
     }
@@ -273,6 +278,25 @@ impl<'g> Finder<'g> {
             bypass.push(at);
             at = get(&self.parent, at)?;
         }
+    }
+
+    fn passage(&self, id: NodeId) -> Option<Passage> {
+        self.graph.node(id).op().map(|op| op.as_operator().passage())
+    }
+
+    /// Whether a value is a sum of plain maps of another one. Beside a further map of it there is no long way and no
+    /// bypass: maps of one value are added up, as of the parts of a condition.
+    fn is_shallow(&self, at: NodeId, fork: NodeId, steps: usize) -> bool {
+        if at == fork {
+            return true;
+        }
+        if steps == 0 || at < fork {
+            return false;
+        }
+        if self.passage(at) == Some(Passage::Add) {
+            return self.graph.operands(at).into_iter().all(|operand| self.is_shallow(operand, fork, steps - 1));
+        }
+        self.is_light(at) && get(&self.parent, at).is_some_and(|parent| self.is_shallow(parent, fork, steps - 1))
     }
 
     /// Whether a value is its main operand up to norm, factor, channel map and resolution.
