@@ -92,8 +92,12 @@ pub const SKIP_OPTIONS: &[Word] = &[
     word("drop", "drop: 0.05", "in training, leaves it out of a sample with this probability"),
 ];
 
-/// Numbers with a name.
-pub const CONSTANTS: &[Word] = &[word("inf", "inf", "infinity"), word("pi", "pi", "3.14159..")];
+/// Values with a name.
+pub const CONSTANTS: &[Word] = &[
+    word("inf", "inf", "infinity"),
+    word("none", "none", "a tensor that is not there; `x == none` asks for it"),
+    word("pi", "pi", "3.14159.."),
+];
 
 /// Types of parameters that are no tensors.
 pub const TYPES: &[Word] = &[

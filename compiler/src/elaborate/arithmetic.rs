@@ -159,6 +159,15 @@ impl Elaborator<'_> {
 
     fn compare(&mut self, operator: Operator, a: (Value, Span), b: (Value, Span)) -> Value {
         let ordering = match (&a.0, &b.0) {
+            // Whether a tensor is there is known; what is in it is not.
+            (x, y)
+                if (x.is_missing() || y.is_missing())
+                    && [x, y].iter().all(|value| value.is_missing() || matches!(value, Value::Tensor(_)))
+                    && matches!(operator, Operator::Equal | Operator::NotEqual) =>
+            {
+                let same = x.is_missing() && y.is_missing();
+                return Value::Bool(same == (operator == Operator::Equal));
+            }
             (Value::Residue(dim, modulus), Value::Int(0)) if operator == Operator::Equal => {
                 return Value::Divisible(dim.clone(), *modulus);
             }

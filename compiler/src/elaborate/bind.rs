@@ -157,7 +157,7 @@ impl Elaborator<'_> {
             match arguments.iter().find(|argument| argument.name.is_none()) {
                 Some(first) if !by_name => {
                     let value = self.eval_first(&first.value);
-                    is_stage = !matches!(value, Value::Tensor(_) | Value::Absent(_) | Value::Poison);
+                    is_stage = !(value.is_missing() || matches!(value, Value::Tensor(_) | Value::Poison));
                     first_value = Some(value);
                 }
                 _ => is_stage = !by_name,
@@ -319,6 +319,8 @@ impl Elaborator<'_> {
             let value = match value {
                 // A block may do without an input; its sizes tell.
                 Value::Absent(_) if takes == Takes::Tensor => value,
+                // A tensor that may be left out.
+                Value::None if takes == Takes::Tensor && parameter.default.is_some() => value,
                 value => self.take_for(value, &parameter.kind, &argument.value, &of, Some(parameter.span))?,
             };
             match bound.get_mut(slot) {

@@ -80,8 +80,20 @@ impl Elaborator<'_> {
                     let scope = self.scope;
                     self.graph.scope_mut(scope).inputs.push((parameter.name.text.clone(), node));
                 }
-                Some(Value::Absent(absent)) => self.bind_sizes(definition, parameter, &absent.ty),
+                Some(Value::None | Value::Absent(_)) => {}
+                None if parameter.default.is_some() => {
+                    if !self.default_of(definition, parameter, span) {
+                        return false;
+                    }
+                }
                 _ => return false,
+            }
+        }
+        for parameter in definition.parameters.iter().filter(is_tensor) {
+            match self.variable(&parameter.name.text).cloned() {
+                Some(Value::Absent(absent)) => self.bind_sizes(definition, parameter, &absent.ty),
+                Some(Value::None) => self.bind_no_sizes(definition, parameter),
+                _ => {}
             }
         }
         if !definition.parameters.iter().all(|parameter| self.default_of(definition, parameter, span)) {
@@ -93,6 +105,7 @@ impl Elaborator<'_> {
                 let absent = absent.clone();
                 self.check_absent(definition, parameter, &absent, span)
             }
+            Some(Value::None) => true,
             _ => false,
         })
     }
@@ -110,6 +123,18 @@ impl Elaborator<'_> {
         }
     }
 
+    /// The sizes that only a missing tensor would bring are zero.
+    fn bind_no_sizes(&mut self, definition: &Definition, parameter: &Parameter) {
+        let TypeExpr::Plain { arguments, .. } = &parameter.kind else { return };
+        for declared in arguments {
+            let ExprKind::Name(name) = &declared.kind else { continue };
+            let is_parameter = definition.parameters.iter().any(|own| own.name.text == *name);
+            if self.variable(name).is_none() && !is_parameter {
+                self.bind(name, Value::Int(0));
+            }
+        }
+    }
+
     /// Binds a parameter's default, unless it has a value. False if it has neither, which has been reported.
     fn default_of(&mut self, definition: &Definition, parameter: &Parameter, span: Span) -> bool {
         if self.variable(&parameter.name.text).is_some() {
@@ -123,7 +148,11 @@ impl Elaborator<'_> {
         let Some(takes) = Takes::of(&parameter.kind) else { return false };
         let value = self.eval_for(default, takes);
         let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
-        match self.take_for(value, &parameter.kind, default, &of, None) {
+        let taken = match value {
+            Value::None if takes == Takes::Tensor => Some(value),
+            value => self.take_for(value, &parameter.kind, default, &of, None),
+        };
+        match taken {
             Some(value) => {
                 self.bind(&parameter.name.text, value);
                 true

@@ -110,6 +110,7 @@ impl Elaborator<'_> {
         match &**name {
             "pi" => Value::Float(std::f64::consts::PI),
             "inf" => Value::Float(f64::INFINITY),
+            "none" => Value::None,
             _ if Kind::from_name(name).is_some() => self.type_value(name, &[], span),
             _ if is_function(name) => self.error("call/not-called", format!("`{name}` is a function"), span, "call it"),
             _ if words::find(words::INITIALISERS, name).is_some() => self.initialiser(name, &[], span),

@@ -6,7 +6,7 @@ use super::value::{Absent, Value};
 use super::{Elaborator, Frame, Settings};
 use crate::dim::Dim;
 use crate::ir::{Input, Node, NodeKind, Output, ROOT, Role};
-use crate::program::{Target, list};
+use crate::program::{ModuleId, Target, list};
 use crate::suggest::did_you_mean;
 use crate::types::{Axis, Kind, Type};
 use archc_grammar::ast::{self, Argument, Definition, Expr, ExprKind, Parameter, TypeExpr};
@@ -23,7 +23,7 @@ impl Elaborator<'_> {
         self.frames.push(Frame { module: target.model.module, variables: vec![], assignable_from: 0, unmet: false });
         self.unknown_settings(&definition, settings);
         self.given_hyperparameters(&definition, target, settings);
-        self.hyperparameters(&definition, settings);
+        self.hyperparameters(&definition, target, settings);
         if self.inputs(&definition, settings) {
             let value = self.allowing(&definition.allows, |elaborator| elaborator.body(&definition.body));
             self.outputs(&definition, value);
@@ -61,11 +61,9 @@ impl Elaborator<'_> {
     fn given_hyperparameters(&mut self, definition: &Definition, target: &Target, settings: &Settings) {
         for parameter in &definition.parameters {
             let set = setting(settings, &parameter.name.text, parameter.span);
-            let preset = target.preset.as_ref().and_then(|(module, preset)| {
-                let own = preset.arguments.iter();
-                let named = |a: &&Argument| a.name.as_ref().is_some_and(|name| name.text == parameter.name.text);
-                own.rev().find(named).map(|argument| (*module, argument.value.clone()))
-            });
+            // A size that a preset gives is a typical one, as a default would be.
+            let is_open = Takes::of(&parameter.kind) == Some(Takes::Dim);
+            let preset = preset_value(target, &parameter.name.text).filter(|_| !is_open);
             let is_set = set.is_some();
             let (value, module) = match (set, preset) {
                 (Some(value), _) => (value, None),
@@ -78,25 +76,30 @@ impl Elaborator<'_> {
                 self.error("call/argument-type", message, value.span, "cannot be set");
                 continue;
             }
-            // A preset is written in the names of its own file.
-            let own_module = self.module();
-            if let (Some(module), Some(frame)) = (module, self.frames.last_mut()) {
-                frame.module = module;
-            }
-            let evaluated = if is_set {
-                self.eval_setting(&value, takes, &parameter.name.text)
-            } else {
-                self.eval_for(&value, takes)
+            let evaluated = match module {
+                None => self.eval_setting(&value, takes, &parameter.name.text),
+                Some(module) => self.in_module(module, |elaborator| elaborator.eval_for(&value, takes)),
             };
-            if let Some(frame) = self.frames.last_mut() {
-                frame.module = own_module;
-            }
             let of = format!("`{}` of `{}`", parameter.name.text, definition.name.text);
             let declared = (!is_set).then_some(parameter.span);
             let taken = self.take_for(evaluated, &parameter.kind, &value, &of, declared);
             let name = parameter.name.text.clone();
             self.bind(&name, taken.unwrap_or(Value::Poison));
         }
+    }
+
+    /// Evaluates something that is written in the names of another file: a preset.
+    fn in_module<T>(&mut self, module: ModuleId, f: impl FnOnce(&mut Self) -> T) -> T {
+        let own = self.module();
+        let enter = |elaborator: &mut Self, module| {
+            if let Some(frame) = elaborator.frames.last_mut() {
+                frame.module = module;
+            }
+        };
+        enter(self, module);
+        let result = f(self);
+        enter(self, own);
+        result
     }
 
     /// A value given from outside. Names in it have not been checked with those of the source.
@@ -111,14 +114,14 @@ impl Elaborator<'_> {
     }
 
     /// Defaults of everything that is not given; records what is in force.
-    fn hyperparameters(&mut self, definition: &Definition, settings: &Settings) {
+    fn hyperparameters(&mut self, definition: &Definition, target: &Target, settings: &Settings) {
         for parameter in &definition.parameters {
             let Some(takes) = Takes::of(&parameter.kind) else { continue };
             if takes == Takes::Tensor {
                 continue;
             }
             if takes == Takes::Dim {
-                self.typical_size(parameter, settings);
+                self.typical_size(parameter, target, settings);
                 continue;
             }
             if self.variable(&parameter.name.text).is_none() {
@@ -147,10 +150,13 @@ impl Elaborator<'_> {
         }
     }
 
-    /// `H: dim = 32`: known only when the model runs, typically 32; set from outside it is known now.
-    fn typical_size(&mut self, parameter: &Parameter, settings: &Settings) {
+    /// `H: dim = 32`: known only when the model runs, typically 32, or what a preset says; set from outside it is known now.
+    fn typical_size(&mut self, parameter: &Parameter, target: &Target, settings: &Settings) {
         let name = &parameter.name.text;
-        let typical = parameter.default.as_ref().map(|default| (self.eval(default), default.span));
+        let typical = match preset_value(target, name) {
+            Some((module, value)) => Some((self.in_module(module, |elaborator| elaborator.eval(&value)), value.span)),
+            None => parameter.default.as_ref().map(|default| (self.eval(default), default.span)),
+        };
         if let Some((value, span)) = typical {
             match value.dim() {
                 Some(Dim::Known(size)) if size > 0 => {
@@ -308,6 +314,13 @@ impl Elaborator<'_> {
         }
         self.graph.scope_mut(ROOT).outputs = nodes;
     }
+}
+
+/// What a preset says of a hyperparameter, and the file whose names it uses.
+fn preset_value(target: &Target, name: &str) -> Option<(ModuleId, Expr)> {
+    let (module, preset) = target.preset.as_ref()?;
+    let named = |a: &&Argument| a.name.as_ref().is_some_and(|own| *own.text == *name);
+    preset.arguments.iter().rev().find(named).map(|argument| (*module, argument.value.clone()))
 }
 
 /// Whether a value is a tensor, or a list of such.

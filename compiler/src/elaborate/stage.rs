@@ -43,6 +43,9 @@ impl Elaborator<'_> {
                     .label(head_span, format!("this is {}", other.describe()));
                 self.report(match other {
                     Value::Unit => problem.help("an `if` without `else` gives nothing where its condition is false"),
+                    missing if missing.is_missing() => {
+                        problem.help("use it only where it is there: `if x != none { .. }`")
+                    }
                     _ => problem,
                 })
             }

@@ -117,6 +117,9 @@ impl Elaborator<'_> {
             problem = problem.label(declared, "declared here");
         }
         problem = match (takes, &value) {
+            (Takes::Tensor, value) if value.is_missing() => {
+                problem.help("use it only where it is there: `if x != none { .. }`")
+            }
             (Takes::Int, Value::Float(_)) => self.with_remainder_help(problem, expr),
             (Takes::Int, Value::Dim(dim)) => problem.help(format!("{dim} is known only when the model runs")),
             (Takes::Stage, _) => problem.help("a stage is a call without its tensor: `silu`, `linear(64)`"),

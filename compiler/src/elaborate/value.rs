@@ -40,6 +40,8 @@ pub(super) enum Value {
     Tensor(NodeId),
     /// An input that the hyperparameters leave out: an axis of its type has the size zero.
     Absent(Arc<Absent>),
+    /// `none`: a tensor that is not there.
+    None,
     Stage(Arc<Stage>),
     /// A skip, by its index among those of the model.
     Skip(usize),
@@ -146,6 +148,11 @@ impl Value {
         matches!(self, Value::Poison)
     }
 
+    /// Whether it is a tensor that is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Value::None | Value::Absent(_))
+    }
+
     /// What it is, with an article, for messages.
     pub fn describe(&self) -> String {
         match self {
@@ -162,6 +169,7 @@ impl Value {
             Value::Init(_) => "an initialiser".to_owned(),
             Value::Tensor(_) => "a tensor".to_owned(),
             Value::Absent(absent) => format!("the input `{}`, which is left out as {}", absent.name, absent.ty),
+            Value::None => "`none`".to_owned(),
             Value::Stage(_) => "a stage, which lacks its tensor".to_owned(),
             Value::Skip(_) => "a skip".to_owned(),
             Value::Unit => "nothing".to_owned(),
@@ -185,6 +193,7 @@ impl Value {
             | Value::Init(_)
             | Value::Tensor(_)
             | Value::Absent(_)
+            | Value::None
             | Value::Stage(_)
             | Value::Skip(_)
             | Value::Unit
@@ -210,6 +219,7 @@ impl Value {
             | Value::Divisible(..)
             | Value::Tensor(_)
             | Value::Absent(_)
+            | Value::None
             | Value::Skip(_)
             | Value::Unit
             | Value::Poison => Shown::Text(self.describe()),

@@ -248,7 +248,7 @@ pub fn foreign_word(word: &str) -> Option<&'static str> {
         "match" | "switch" => "write `if a { x } else if b { y } else { z }`",
         "True" | "False" => "write `true` or `false`",
         "None" | "null" | "nil" | "nullptr" => {
-            "there is no null; leave the argument out, or give the parameter a default"
+            "a tensor that is not there is `none`; any other argument is left out, or given a default"
         }
         "lambda" => "a stage written in place is `{ h => .. }`",
         "self" | "this" => "there are no objects: parameters belong to the calls that make them",

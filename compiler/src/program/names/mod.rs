@@ -111,6 +111,7 @@ impl Checker<'_> {
         for parameter in &definition.parameters {
             self.parameter_type(&parameter.kind);
         }
+        self.first_default(definition);
         for result in definition.results.iter().flatten() {
             self.type_dims(&result.kind, &definition.name.text);
         }
@@ -136,6 +137,19 @@ impl Checker<'_> {
                 }
             }
             self.bound.push(parameter.name.text.clone());
+        }
+    }
+
+    /// A tensor of a block that may be missing has a default; the first one is what the block is about.
+    fn first_default(&mut self, definition: &Definition) {
+        let Some(first) = definition.parameters.first() else { return };
+        let is_tensor = matches!(&first.kind, TypeExpr::Plain { name, .. }
+            if *name.text == *FEATURES || Kind::from_name(&name.text).is_some());
+        if let Some(default) = first.default.as_ref().filter(|_| is_tensor && definition.kind == DefinitionKind::Block)
+        {
+            let problem = Diagnostic::error("block/first-default", "the first tensor of a block cannot be left out")
+                .label(default.span, "no default can stand here");
+            self.problems.push(problem);
         }
     }
 
