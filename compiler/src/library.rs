@@ -3,6 +3,7 @@
 /// Name after `std.` and source of each file.
 pub const STD: &[(&str, &str)] = &[
     ("adm", include_str!("../../specs/std/adm.arch")),
+    ("autoencoder", include_str!("../../specs/std/autoencoder.arch")),
     ("diffusers", include_str!("../../specs/std/diffusers.arch")),
     ("edm", include_str!("../../specs/std/edm.arch")),
     ("embed", include_str!("../../specs/std/embed.arch")),

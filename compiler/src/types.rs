@@ -142,19 +142,48 @@ pub fn fits(shape: impl IntoIterator<Item = u64>) -> bool {
     elements.is_some_and(|elements| elements <= MAX_ELEMENTS)
 }
 
+/// What a value has one of each for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Batch {
+    /// Whether there is one value per sample. Parameters and tables are the same for all samples.
+    pub samples: bool,
+    /// Axes of a sample that have been folded into the batch, outermost first: a video as images has one for each of
+    /// its frames.
+    pub folds: SmallVec<[Dim; 1]>,
+}
+
+impl Batch {
+    /// One value per sample.
+    pub fn per_sample() -> Self {
+        Self { samples: true, folds: SmallVec::new() }
+    }
+
+    /// One value for all samples.
+    pub fn shared() -> Self {
+        Self { samples: false, folds: SmallVec::new() }
+    }
+
+    /// The batch of a combination. What has fewer folds is the same for all parts of the other; folds of different
+    /// axes do not combine.
+    pub fn with(&self, other: &Batch) -> Option<Batch> {
+        let (long, short) = if self.folds.len() < other.folds.len() { (other, self) } else { (self, other) };
+        let agree = long.folds.iter().zip(&short.folds).all(|(a, b)| a == b);
+        agree.then(|| Batch { samples: self.samples || other.samples, folds: long.folds.clone() })
+    }
+}
+
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Type {
     pub kind: Kind,
     /// One per axis of the kind.
     pub dims: SmallVec<[Dim; 4]>,
-    /// Whether there is one value per sample. Parameters and tables are the same for all samples.
-    pub batched: bool,
+    pub batch: Batch,
 }
 
 impl Type {
     pub fn new(kind: Kind, dims: impl IntoIterator<Item = Dim>) -> Self {
-        Self { kind, dims: dims.into_iter().collect(), batched: true }
+        Self { kind, dims: dims.into_iter().collect(), batch: Batch::per_sample() }
     }
 
     pub fn vector(channels: impl Into<Dim>) -> Self {
@@ -162,8 +191,8 @@ impl Type {
     }
 
     #[must_use]
-    pub fn with_batch(mut self, batched: bool) -> Self {
-        self.batched = batched;
+    pub fn with_batch(mut self, batch: Batch) -> Self {
+        self.batch = batch;
         self
     }
 
@@ -193,13 +222,23 @@ impl Type {
 
     /// Whether a tensor of this type is not too large, as far as its sizes are known.
     pub fn is_within_limits(&self) -> bool {
-        fits(self.dims.iter().filter_map(Dim::known))
+        fits(self.dims.iter().chain(&self.batch.folds).filter_map(Dim::known))
     }
 
     /// Sizes of the axes that carry positions.
     pub fn positions(&self) -> impl Iterator<Item = &Dim> {
         let axes = self.kind.axes();
         self.dims.iter().zip(axes).filter(|(_, axis)| !matches!(axis, Axis::Channel | Axis::Class)).map(|(d, _)| d)
+    }
+
+    /// Number of positions in a sample, over all parts that have been folded into the batch.
+    pub fn position_count(&self) -> Option<Dim> {
+        self.positions().chain(&self.batch.folds).try_fold(Dim::Known(1), |product, dim| product.times(dim)).ok()
+    }
+
+    /// In how many parts a sample is folded into the batch, for given sizes.
+    pub fn folds_at(&self, sizes: &Sizes) -> Option<u64> {
+        self.batch.folds.iter().try_fold(1_u64, |product, dim| product.checked_mul(dim.at(sizes)?))
     }
 
     pub fn dtype(&self) -> DType {
@@ -221,18 +260,21 @@ impl Type {
 
     /// Number of elements per sample for given sizes.
     pub fn elements_at(&self, sizes: &Sizes) -> Option<u64> {
-        self.shape_at(sizes)?.into_iter().try_fold(1_u64, u64::checked_mul)
+        self.shape_at(sizes)?.into_iter().try_fold(self.folds_at(sizes)?, u64::checked_mul)
     }
 }
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |dims: &[Dim]| dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", ");
         write!(f, "{}", self.kind.name())?;
-        if self.dims.is_empty() {
-            return Ok(());
+        if !self.dims.is_empty() {
+            write!(f, "[{}]", list(&self.dims))?;
         }
-        let dims: Vec<String> = self.dims.iter().map(Dim::to_string).collect();
-        write!(f, "[{}]", dims.join(", "))
+        if !self.batch.folds.is_empty() {
+            write!(f, " for each of {}", list(&self.batch.folds))?;
+        }
+        Ok(())
     }
 }
 
@@ -247,18 +289,19 @@ pub struct BroadcastError {
 ///
 /// Axes are aligned by meaning: a vector stretches over the positions of an image, a video or tokens of the same
 /// number of channels; a mask stretches over the channels of as many tokens; a scalar stretches over everything; an
-/// axis of size 1 stretches to the size of its partner. Values of different kinds with positions do not combine.
+/// axis of size 1 stretches to the size of its partner. Values of different kinds with positions do not combine, nor do
+/// those folded into the batch along different axes.
 pub fn broadcast(a: &Type, b: &Type) -> Result<Type, BroadcastError> {
-    let batched = a.batched || b.batched;
+    let batch = a.batch.with(&b.batch).ok_or(BroadcastError { axis: None })?;
     if a.kind.is_scalar() && b.kind.is_scalar() {
         let kind = if a.kind == b.kind { a.kind } else { Kind::Scalar };
-        return Ok(Type { kind, dims: SmallVec::new(), batched });
+        return Ok(Type { kind, dims: SmallVec::new(), batch });
     }
     if a.kind.is_scalar() && !b.kind.is_index() {
-        return Ok(b.clone().with_batch(batched));
+        return Ok(b.clone().with_batch(batch));
     }
     if b.kind.is_scalar() && !a.kind.is_index() {
-        return Ok(a.clone().with_batch(batched));
+        return Ok(a.clone().with_batch(batch));
     }
     if a.kind.is_index() || b.kind.is_index() {
         return Err(BroadcastError { axis: None });
@@ -272,7 +315,7 @@ pub fn broadcast(a: &Type, b: &Type) -> Result<Type, BroadcastError> {
     if narrow.kind != wide.kind && !stretches {
         return Err(BroadcastError { axis: None });
     }
-    let mut result = wide.clone().with_batch(batched);
+    let mut result = wide.clone().with_batch(batch);
     for (axis, dim) in narrow.kind.axes().iter().zip(&narrow.dims) {
         let own = result.dim(*axis).ok_or(BroadcastError { axis: Some(*axis) })?;
         if own == dim || *dim == Dim::Known(1) {
@@ -316,6 +359,21 @@ mod tests {
         assert_eq!(broadcast(&mask, &image(8, 4, 4)), Err(BroadcastError { axis: None }));
         let short = Type::new(Kind::Mask, [15.into()]);
         assert_eq!(broadcast(&tokens, &short), Err(BroadcastError { axis: Some(Axis::Token) }));
+    }
+
+    #[test]
+    fn what_is_the_same_for_all_frames_stretches_over_them() {
+        let per = |folds: &[u64], ty: Type| {
+            let folds = folds.iter().map(|size| Dim::Known(*size)).collect();
+            ty.with_batch(Batch { samples: true, folds })
+        };
+        let frames = per(&[5], image(8, 4, 4));
+        assert_eq!(frames.to_string(), "image[8, 4, 4] for each of 5");
+        assert_eq!(broadcast(&Type::vector(8), &frames), Ok(frames.clone()));
+        assert_eq!(broadcast(&frames, &image(8, 4, 4)), Ok(frames.clone()));
+        assert_eq!(broadcast(&per(&[5, 2], Type::vector(8)), &frames), Ok(per(&[5, 2], image(8, 4, 4))));
+        assert_eq!(broadcast(&per(&[4], image(8, 4, 4)), &frames), Err(BroadcastError { axis: None }));
+        assert_eq!(frames.position_count(), Some(Dim::Known(80)));
     }
 
     #[test]

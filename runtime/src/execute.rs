@@ -6,7 +6,9 @@ use crate::ops::{self, Call};
 use crate::plan::{Bindings, Plan};
 use crate::value::Value;
 use archc_compiler::ir::{NodeId, NodeKind};
+use archc_compiler::types::{Batch, Type};
 use burn::tensor::backend::Backend;
+use burn::tensor::{Shape, TensorMetadata};
 use smallvec::SmallVec;
 
 /// Whether random masks are drawn.
@@ -54,6 +56,24 @@ impl<B: Backend, F: FnMut(NodeId, &Value<B>)> Observer<B> for F {
     }
 }
 
+/// Repeats a value that is the same for all parts of a sample where other operands are not: a time for all frames. What
+/// is the same for all samples as well is left to the operator.
+fn spread<B: Backend>(value: &mut Value<B>, ty: &Type, result: &Type, plan: &Plan, bindings: &Bindings) {
+    if ty.batch == result.batch || ty.batch == Batch::shared() {
+        return;
+    }
+    let Value::Float(primitive) = value else { return };
+    let (mut own, result) = (plan.batch_of(ty, bindings), plan.batch_of(result, bindings));
+    own.resize(result.len(), 1);
+    let data: Vec<usize> = primitive.shape().to_vec().into_iter().skip(1).collect();
+    let placed: Vec<usize> = own.iter().chain(&data).copied().collect();
+    let grown: Vec<usize> = result.iter().chain(&data).copied().collect();
+    let flat: Vec<usize> = std::iter::once(result.iter().product()).chain(data).collect();
+    let placed = B::float_reshape(primitive.clone(), Shape::from(placed));
+    let grown = B::float_expand(placed, Shape::from(grown));
+    *primitive = B::float_reshape(grown, Shape::from(flat));
+}
+
 /// Runs the graph. `inputs` are in the order of the graph's inputs; the result is in the order of its outputs. Every
 /// value is shown to `observer` when it has been computed, and freed after its last use.
 pub fn execute<B: Backend>(
@@ -83,6 +103,11 @@ pub fn execute<B: Backend>(
                     let Some(value) = values.get_mut(operand.index()) else { continue };
                     let own = if plan.is_last_use(*operand, id) && !used_again { value.take() } else { value.clone() };
                     taken.extend(own.map(|own| observer.taken(id, *operand, own)));
+                }
+                if taken.len() > 1 {
+                    for (value, operand) in taken.iter_mut().zip(&operands) {
+                        spread(value, &graph.node(*operand).ty, &node.ty, plan, bindings);
+                    }
                 }
                 let parameters = node.parameters.iter().filter_map(|id| module.parameter(*id)).collect();
                 let shape = plan.shape_of(&node.ty, bindings);

@@ -104,7 +104,14 @@ impl Plan {
     /// Values for all inputs: shapes for given sizes, elements drawn by `draw`.
     pub fn shape_of(&self, ty: &Type, bindings: &Bindings) -> Vec<usize> {
         let data = ty.data_dims().iter().map(|dim| dim.at(&bindings.sizes).unwrap_or(0) as usize);
-        std::iter::once(if ty.batched { bindings.batch } else { 1 }).chain(data).collect()
+        let batch: usize = self.batch_of(ty, bindings).into_iter().product();
+        std::iter::once(batch).chain(data).collect()
+    }
+
+    /// How many samples, and in how many parts each of them.
+    pub fn batch_of(&self, ty: &Type, bindings: &Bindings) -> Vec<usize> {
+        let folds = ty.batch.folds.iter().map(|dim| dim.at(&bindings.sizes).unwrap_or(0) as usize);
+        std::iter::once(if ty.batch.samples { bindings.batch } else { 1 }).chain(folds).collect()
     }
 }
 

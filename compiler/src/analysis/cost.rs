@@ -48,11 +48,13 @@ impl Costs {
         if !unbound.is_empty() {
             return Err(Unbound(unbound));
         }
-        let mut shapes: Vec<Vec<u64>> = Vec::with_capacity(graph.node_count());
+        let mut shapes: Vec<Folded> = Vec::with_capacity(graph.node_count());
         for id in graph.node_ids() {
             // Sizes that violate a constraint have no shape, and neither do those that no machine could hold.
-            let shape = graph.node(id).ty.shape_at(sizes).filter(|shape| fits(shape.iter().copied()));
-            shapes.push(shape.ok_or(Unbound(vec![]))?);
+            let ty = &graph.node(id).ty;
+            let folded = ty.shape_at(sizes).zip(ty.folds_at(sizes)).map(|(shape, parts)| Folded { shape, parts });
+            let folded = folded.filter(|own| fits(own.shape.iter().copied().chain([own.parts])));
+            shapes.push(folded.ok_or(Unbound(vec![]))?);
         }
         let mut costs = Costs {
             scopes: vec![Cost::default(); graph.scope_ids().count()],
@@ -72,15 +74,18 @@ impl Costs {
         Ok(costs)
     }
 
-    fn node_cost(&self, graph: &Graph, id: NodeId, shapes: &[Vec<u64>]) -> Cost {
+    fn node_cost(&self, graph: &Graph, id: NodeId, shapes: &[Folded]) -> Cost {
         let node = graph.node(id);
-        let empty: &[u64] = &[];
-        let shape = |id: NodeId| shapes.get(id.index()).map_or(empty, Vec::as_slice);
-        let operands: SmallVec<[&[u64]; 3]> = graph.operands(id).into_iter().map(shape).collect();
+        let empty = Folded::default();
+        let folded = |id: NodeId| shapes.get(id.index()).unwrap_or(&empty);
+        let operands: SmallVec<[&[u64]; 3]> =
+            graph.operands(id).into_iter().map(|operand| folded(operand).shape.as_slice()).collect();
+        let own = folded(id);
+        let flops = node.op().map_or(0, |op| op.as_operator().flops(&operands, &own.shape));
         Cost {
             parameters: node.parameters.iter().map(|parameter| graph.parameter(*parameter).counted()).sum(),
-            flops: node.op().map_or(0, |op| op.as_operator().flops(&operands, shape(id))),
-            activations: bytes(shape(id)),
+            flops: flops.saturating_mul(own.parts),
+            activations: own.bytes(),
         }
     }
 
@@ -112,12 +117,21 @@ impl Costs {
     }
 }
 
-fn bytes(shape: &[u64]) -> u64 {
-    shape.iter().fold(ELEMENT, |bytes, size| bytes.saturating_mul(*size))
+/// The shape of a value, of which a sample has so many.
+#[derive(Default)]
+struct Folded {
+    shape: Vec<u64>,
+    parts: u64,
+}
+
+impl Folded {
+    fn bytes(&self) -> u64 {
+        self.shape.iter().fold(ELEMENT.saturating_mul(self.parts), |bytes, size| bytes.saturating_mul(*size))
+    }
 }
 
 /// Walks the nodes in order, freeing each value after its last user.
-fn peak(graph: &Graph, shapes: &[Vec<u64>]) -> u64 {
+fn peak(graph: &Graph, shapes: &[Folded]) -> u64 {
     let mut last_use: Vec<u32> = (0..graph.node_count() as u32).collect();
     for id in graph.node_ids() {
         for operand in graph.operands(id) {
@@ -131,7 +145,7 @@ fn peak(graph: &Graph, shapes: &[Vec<u64>]) -> u64 {
             *last = u32::MAX;
         }
     }
-    let size = |id: NodeId| shapes.get(id.index()).map_or(0, |shape| bytes(shape));
+    let size = |id: NodeId| shapes.get(id.index()).map_or(0, Folded::bytes);
     let (mut alive, mut most) = (0_u64, 0_u64);
     for id in graph.node_ids() {
         alive = alive.saturating_add(size(id));

@@ -164,7 +164,7 @@ impl<'g> Finder<'g> {
     fn choose_main(&self, id: NodeId) -> Option<NodeId> {
         let rank = |operand: &NodeId| {
             let ty = &self.graph.node(*operand).ty;
-            (ty.batched, ty.kind.has_positions(), ty.dims.len())
+            (ty.batch.samples, ty.batch.folds.len(), ty.kind.has_positions(), ty.dims.len())
         };
         let operands = self.graph.operands(id);
         let mut best: Option<NodeId> = None;
@@ -269,7 +269,7 @@ impl<'g> Finder<'g> {
         let mut at = carry;
         let mut bypass = vec![];
         loop {
-            if at != branch && self.descends(branch, at) && self.graph.node(at).ty.batched {
+            if at != branch && self.descends(branch, at) && self.graph.node(at).ty.batch.samples {
                 return Some((at, bypass));
             }
             if bypass.len() == MAX_BYPASS || !self.is_light(at) {
@@ -317,7 +317,7 @@ impl<'g> Finder<'g> {
     /// at, and only as many nodes as a block has.
     fn search(&self, carry: NodeId, branch: NodeId) -> Option<NodeId> {
         let (a, b) = (&self.graph.node(carry).ty, &self.graph.node(branch).ty);
-        if a != b || !a.batched || !a.kind.has_positions() || branch < carry {
+        if a != b || !a.batch.samples || !a.kind.has_positions() || branch < carry {
             return None;
         }
         let mut open = vec![branch];
@@ -371,10 +371,9 @@ impl<'g> Finder<'g> {
 
 /// Whether two values have the same positions.
 fn same_resolution(a: &Type, b: &Type) -> bool {
-    if a.kind == b.kind {
+    if a.kind == b.kind && a.batch.folds == b.batch.folds {
         return a.positions().eq(b.positions());
     }
-    // Between an image and its tokens the number of positions decides.
-    let count = |ty: &Type| ty.positions().try_fold(crate::dim::Dim::Known(1), |product, dim| product.times(dim)).ok();
-    count(a) == count(b)
+    // Between an image and its tokens, or a video and its frames, the number of positions decides.
+    a.position_count() == b.position_count()
 }

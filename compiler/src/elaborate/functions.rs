@@ -128,7 +128,7 @@ impl Elaborator<'_> {
 
     fn numeric(&mut self, expr: &Expr, name: &str, span: Span, f: fn(f64) -> f64) -> Value {
         let value = self.eval(expr);
-        // The logarithm of a tensor is an operator of the same name.
+        // Some functions of numbers are operators on tensors too.
         if let (Value::Tensor(node), Some(function)) = (&value, Function::from_name(name)) {
             let op = Op::Activation(Activation { function });
             return self.emit(op, &[*node], span).map_or(Value::Poison, Value::Tensor);

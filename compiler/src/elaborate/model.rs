@@ -302,6 +302,12 @@ impl Elaborator<'_> {
             }
         };
         let nodes = tensors(&value);
+        if let Some(folded) = nodes.iter().find(|node| !self.ty(**node).batch.folds.is_empty()) {
+            let problem = Diagnostic::error("model/folded-output", "an output belongs to a whole sample")
+                .label(last_expression(definition), format!("this is {}", self.ty(*folded)))
+                .help("bring frames together with `to_video()`");
+            self.report(problem);
+        }
         let named = definition.results.as_deref().unwrap_or(&[]);
         for (at, node) in nodes.iter().enumerate() {
             let name: Option<Arc<str>> = named.get(at).and_then(|result| result.name.as_ref()).map(|n| n.text.clone());

@@ -65,6 +65,7 @@ macro_rules! functions {
 
 functions! {
     Cos = "cos", libm::cos, 0.0, "Cosine.";
+    Exp = "exp", libm::exp, 1.0, "Exponential function; of a number known at compile time it is a number.";
     Gelu = "gelu", |x| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)), 0.5,
         "GELU with the exact error function, `x * Phi(x)`. Hendrycks & Gimpel 2016.";
     GeluTanh = "gelu_tanh", |x| {

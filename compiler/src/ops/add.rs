@@ -72,6 +72,7 @@ pub(crate) fn combine(operands: &[&Type], verb: &str) -> Result<Type, Misuse> {
                 let size = |ty: &Type| ty.dim(axis).map_or("none".to_owned(), |dim| dim.to_string());
                 misuse.help(format!("they differ in {}: {} and {}", axis.name(), size(a), size(b)))
             }
+            _ if a.batch.with(&b.batch).is_none() => misuse.help("they belong to different parts of a sample"),
             (None, Kind::Image, Kind::Tokens) | (None, Kind::Tokens, Kind::Image) => {
                 misuse.help("bring both to one layout with `to_tokens()` or `to_image(height, width)`")
             }

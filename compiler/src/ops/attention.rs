@@ -2,7 +2,8 @@
 
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
-    Passage, channels_of, Sent};
+    Passage, channels_of, joint_batch, Sent,
+};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Unknown};
 use crate::analysis::signal::{Response, Signals};
@@ -109,8 +110,7 @@ impl Operator for Attention {
                 .help(format!("numbers of heads that fit: {fitting}")));
             }
         }
-        let batched = operands.iter().any(|operand| operand.batched);
-        Ok((*q).clone().with(Axis::Channel, values.into()).with_batch(batched))
+        Ok((*q).clone().with(Axis::Channel, values.into()).with_batch(joint_batch(operands)?))
     }
 
     fn parameters(&self, _: &[&Type]) -> Parameters {

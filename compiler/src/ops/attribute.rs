@@ -358,6 +358,89 @@ impl Attribute for Padding {
     }
 }
 
+/// Frames, height and width of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Triple(pub [u64; 3]);
+
+impl Triple {
+    pub const fn all(size: u64) -> Self {
+        Triple([size; 3])
+    }
+}
+
+impl Attribute for Triple {
+    const EXPECTED: &'static str = "a whole number above zero, or `[frames, height, width]`";
+
+    fn read(value: &AttributeValue) -> Option<Self> {
+        match value {
+            AttributeValue::List(items) => match items.as_slice() {
+                [frames, height, width] => Some(Triple([u64::read(frames)?, u64::read(height)?, u64::read(width)?])),
+                _ => None,
+            },
+            other => u64::read(other).map(Triple::all),
+        }
+    }
+
+    fn show(&self) -> Shown {
+        let [frames, height, width] = self.0;
+        if [height, width] == [frames; 2] {
+            return Shown::Int(frames);
+        }
+        Shown::List(self.0.map(Shown::Int).to_vec())
+    }
+}
+
+/// Zeros added around a video before a window slides over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding3 {
+    /// As many as keep the size at stride 1: `(kernel - 1) / 2` on every side.
+    Same,
+    /// Before and behind, for frames, height and width.
+    Explicit([(u64, u64); 3]),
+}
+
+impl Padding3 {
+    /// Zeros before and behind, for frames, height and width.
+    pub fn for_kernel(self, kernel: Triple) -> [(u64, u64); 3] {
+        match self {
+            Padding3::Same => kernel.0.map(|size| ((size - 1) / 2, (size - 1) / 2)),
+            Padding3::Explicit(sides) => sides,
+        }
+    }
+}
+
+impl Attribute for Padding3 {
+    const EXPECTED: &'static str =
+        "`same`, a whole number, `[frames, vertical, horizontal]` or `[before, top, left, behind, bottom, right]`";
+
+    fn read(value: &AttributeValue) -> Option<Self> {
+        let count = |value: &AttributeValue| Count::read(value).map(|count| count.0);
+        Some(Padding3::Explicit(match value {
+            AttributeValue::Text(word) if &**word == "same" => return Some(Padding3::Same),
+            AttributeValue::List(items) => match items.as_slice() {
+                [frames, vertical, horizontal] => {
+                    [count(frames)?, count(vertical)?, count(horizontal)?].map(|size| (size, size))
+                }
+                [before, top, left, behind, bottom, right] => {
+                    [(count(before)?, count(behind)?), (count(top)?, count(bottom)?), (count(left)?, count(right)?)]
+                }
+                _ => return None,
+            },
+            other => [(count(other)?, count(other)?); 3],
+        }))
+    }
+
+    fn show(&self) -> Shown {
+        let Padding3::Explicit(sides) = *self else { return Shown::Text("same".to_owned()) };
+        let (before, behind) = (sides.map(|(before, _)| before), sides.map(|(_, behind)| behind));
+        match before {
+            [all, ..] if sides == [(all, all); 3] => Shown::Int(all),
+            _ if before == behind => Shown::List(before.map(Shown::Int).to_vec()),
+            _ => Shown::List(before.into_iter().chain(behind).map(Shown::Int).collect()),
+        }
+    }
+}
+
 /// Declares an attribute that is one of a few words.
 #[macro_export]
 macro_rules! choice {

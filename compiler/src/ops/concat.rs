@@ -2,7 +2,8 @@
 
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
-    Passage, Sent};
+    Passage, joint_batch, Sent,
+};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Unknown};
 use crate::analysis::signal::{Response, Signals};
@@ -89,8 +90,8 @@ impl Operator for Concat {
             };
             let sum = sum.map_err(|_| Misuse::new("shape/size", "the joined axis is too long").at(at + 1))?;
             result = result.with(axis, sum);
-            result.batched |= other.batched;
         }
+        result.batch = joint_batch(operands)?;
         Ok(result)
     }
 

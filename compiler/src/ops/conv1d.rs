@@ -1,8 +1,8 @@
 //! Convolution over a sequence.
 
 use super::attribute::Count;
-use super::conv2d::window;
-use super::linear::{affine_flow, affine_flow_back, affine_signal, affine_signal_back, affine_parameters};
+use super::linear::{affine_flow, affine_flow_back, affine_parameters, affine_signal, affine_signal_back};
+use super::window::{mean_taps, window, window_flow_back};
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
     Passage, channels_of, Sent};
@@ -50,7 +50,7 @@ impl Conv1d {
 impl Conv1d {
     /// Mean number of taps that fall into the sequence.
     fn taps(&self, at: &Signals<'_>) -> f64 {
-        super::conv2d::mean_taps(at.positions(0) as u64, self.kernel, self.stride, (self.zeros(), self.zeros()))
+        mean_taps(at.positions(0) as u64, self.kernel, self.stride, (self.zeros(), self.zeros()))
     }
 }
 
@@ -125,14 +125,7 @@ impl Operator for Conv1d {
             return affine_flow_back(at, gradient, |dy| dy, Line::contracts);
         }
         let padded = self.zeros() > 0;
-        let scattered = |dy: Facts| {
-            dy.with(Facts::POSITIONS, dy.nonzero())
-                .with(Facts::MEAN_POSITIONS, dy.nonzero() && (padded || dy.has(Facts::MEAN_POSITIONS)))
-                .with(Facts::MEAN_ALL, dy.has(Facts::MEAN_CHANNELS) && (padded || dy.has(Facts::MEAN_ALL)))
-        };
-        let Gradients { operands, parameters } = affine_flow_back(at, gradient, scattered, |x, dy| {
-            if padded || x.varies { x.nonzero && dy.nonzero } else { x.contracts(dy) }
-        });
+        let Gradients { operands, parameters } = window_flow_back(at, gradient, padded);
         // Windows reach over the parts of a sequence.
         let spread = |grid: Grid| if grid.rows() > 1 { grid.map(|_, column, _| grid.column(column)) } else { grid };
         Gradients { operands: operands.into_iter().map(spread).collect(), parameters }

@@ -1,14 +1,14 @@
 //! Convolution over images.
 
 use super::attribute::{Padding, Pair};
-use super::linear::{affine_flow, affine_flow_back, affine_signal, affine_signal_back, affine_parameters};
+use super::linear::{affine_flow, affine_flow_back, affine_parameters, affine_signal, affine_signal_back};
+use super::window::{mean_taps, window, window_flow, window_flow_back};
 use super::{
-    Alignments, Alignment, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage,
-    channels_of, Sent};
-use crate::analysis::liveness::facts::{Facts, Grid, Line};
+    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent, channels_of,
+};
+use crate::analysis::liveness::facts::{Grid, Line};
 use crate::analysis::moments::{Moments, Unknown};
 use crate::analysis::signal::{Response, Signals};
-use crate::dim::{Dim, DimError};
 use crate::init::Fans;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
@@ -61,12 +61,12 @@ impl Operator for Conv2d {
         };
         let (top, left, bottom, right) = self.padding.for_kernel(self.kernel);
         let mut result = x.clone().with(Axis::Channel, self.features.into());
-        for (axis, window) in [
+        for (axis, along) in [
             (Axis::Height, (self.kernel.height, self.stride.height, top + bottom)),
             (Axis::Width, (self.kernel.width, self.stride.width, left + right)),
         ] {
             if let Some(size) = x.dim(axis) {
-                result = result.with(axis, self::window(axis, size, window, obligations)?);
+                result = result.with(axis, window(axis, size, along, obligations)?);
             }
         }
         Ok(result)
@@ -116,63 +116,15 @@ impl Operator for Conv2d {
         if self.is_pointwise() {
             return affine_flow(at, |x| x);
         }
-        let padded = self.is_padded();
-        affine_flow(at, |x| {
-            // Zeros at the border make even a uniform image vary; windows of a centred image are not centred.
-            x.with(Facts::POSITIONS, x.nonzero() && padded)
-                .with(Facts::MEAN_POSITIONS, x.nonzero())
-                .with(Facts::MEAN_ALL, x.has(Facts::MEAN_CHANNELS))
-        })
+        window_flow(at, self.is_padded())
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
         if self.is_pointwise() {
             return affine_flow_back(at, gradient, |dy| dy, Line::contracts);
         }
-        let padded = self.is_padded();
-        let scattered = |dy: Facts| {
-            dy.with(Facts::POSITIONS, dy.nonzero())
-                .with(Facts::MEAN_POSITIONS, dy.nonzero() && (padded || dy.has(Facts::MEAN_POSITIONS)))
-                .with(Facts::MEAN_ALL, dy.has(Facts::MEAN_CHANNELS) && (padded || dy.has(Facts::MEAN_ALL)))
-        };
-        // Windows that see the border differ even in a uniform image.
-        affine_flow_back(at, gradient, scattered, |x, dy| {
-            if padded || x.varies { x.nonzero && dy.nonzero } else { x.contracts(dy) }
-        })
+        window_flow_back(at, gradient, self.is_padded())
     }
-}
-
-/// Size of an axis behind a window that slides over it; `padding` counts both ends.
-pub(super) fn window(
-    axis: Axis,
-    size: &Dim,
-    (kernel, stride, padding): (u64, u64, u64),
-    obligations: &mut Obligations,
-) -> Result<Dim, Misuse> {
-    // Windows that tile the image must tile all of it; a floor would drop rows of the image silently.
-    let tiles = kernel == stride && padding == 0 && stride > 1;
-    let windowed = if tiles { size.over(stride) } else { size.windowed(kernel, stride, padding) };
-    windowed.map(|result| obligations.keep(result)).map_err(|error| {
-        let extent = |size: &dyn std::fmt::Display| match axis {
-            Axis::Token => format!("a sequence of {size} tokens"),
-            Axis::Channel | Axis::Height | Axis::Width | Axis::Frame | Axis::Class => {
-                format!("a {} of {size}", axis.name())
-            }
-        };
-        match error {
-            DimError::Remainder { dividend, divisor } => {
-                let (below, above) = (dividend / divisor * divisor, (dividend / divisor + 1) * divisor);
-                let message = format!("{} cannot be cut into patches of {divisor}", extent(&dividend));
-                Misuse::new("shape/remainder", message)
-                    .at(0)
-                    .help(format!("the nearest sizes that can are {below} and {above}"))
-            }
-            DimError::OutOfRange => {
-                let message = format!("a window of {kernel} does not fit {} with {padding} added", extent(size));
-                Misuse::new("shape/window", message).at(0)
-            }
-        }
-    })
 }
 
 impl Conv2d {
@@ -183,18 +135,4 @@ impl Conv2d {
         mean_taps(size(Axis::Height), self.kernel.height, self.stride.height, (top, bottom))
             * mean_taps(size(Axis::Width), self.kernel.width, self.stride.width, (left, right))
     }
-}
-
-/// Average number of taps of a window that fall onto an axis of that size, over all places of the window.
-pub(super) fn mean_taps(size: u64, kernel: u64, stride: u64, (before, after): (u64, u64)) -> f64 {
-    let positions = (size + before + after).saturating_sub(kernel) / stride + 1;
-    // Of so many windows those at the border make no difference.
-    if positions > 1 << 16 {
-        return kernel as f64;
-    }
-    let inside = (0..positions).map(|at| {
-        let (start, end) = (at * stride, at * stride + kernel);
-        end.min(size + before).saturating_sub(start.max(before))
-    });
-    inside.sum::<u64>() as f64 / positions as f64
 }

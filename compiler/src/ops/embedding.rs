@@ -26,10 +26,10 @@ operator! {
 impl Operator for Embedding {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
         match operands {
-            [y] if y.kind == Kind::Label => Ok(Type::vector(self.features).with_batch(y.batched)),
+            [y] if y.kind == Kind::Label => Ok(Type::vector(self.features).with_batch(y.batch.clone())),
             [y] if y.kind == Kind::Ids => {
                 let dims = y.dim(Axis::Token).cloned().into_iter().chain([Dim::Known(self.features)]);
-                Ok(Type::new(Kind::Tokens, dims).with_batch(y.batched))
+                Ok(Type::new(Kind::Tokens, dims).with_batch(y.batch.clone()))
             }
             _ => {
                 let found = operands.first().map_or_else(String::new, |y| y.to_string());

@@ -4,7 +4,8 @@ use super::attribute::Count;
 use super::slice::part_of;
 use super::to_image::tokens_operand;
 use super::{
-    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent, joint_batch,
+};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Moments, Unknown};
 use crate::analysis::signal::{Response, Signals};
@@ -29,8 +30,12 @@ impl Operator for EndToken {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
         let (x, count, channels) = tokens_operand(operands, "end_token")?;
         match operands.get(1) {
+            Some(ids) if ids.batch.folds != x.batch.folds => {
+                let message = format!("{x} and {ids} do not belong to the same parts of a sample");
+                Err(Misuse::new("shape/mismatch", message).at(1))
+            }
             Some(ids) if ids.kind == Kind::Ids && ids.dim(Axis::Token) == Some(count) => {
-                Ok(Type::vector(channels.clone()).with_batch(x.batched || ids.batched))
+                Ok(Type::vector(channels.clone()).with_batch(joint_batch(operands)?))
             }
             Some(ids) if ids.kind == Kind::Ids => {
                 Err(Misuse::new("shape/mismatch", format!("{x} and {ids} differ in tokens")).at(1))

@@ -10,13 +10,14 @@
 
 pub mod attribute;
 pub mod signature;
+mod window;
 
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Moments, Unknown};
 use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::init::{Fans, Init};
-use crate::types::{Axis, Type};
+use crate::types::{Axis, Batch, Type};
 use signature::{ShownAttributes, Signature};
 use smallvec::SmallVec;
 use std::sync::LazyLock;
@@ -308,6 +309,7 @@ macro_rules! for_each_operator {
             Concat => concat,
             Conv1d => conv1d,
             Conv2d => conv2d,
+            Conv3d => conv3d,
             CropGrid => crop_grid,
             DropLabel => drop_label,
             Dropout => dropout,
@@ -321,16 +323,21 @@ macro_rules! for_each_operator {
             Multiply => multiply,
             Parameter => parameter,
             PixelNorm => pixel_norm,
+            Positions => positions,
+            Reduce => reduce,
             Resample => resample,
             RmsNorm => rms_norm,
             SincosGrid => sincos_grid,
             Sinusoid => sinusoid,
             Slice => slice,
             Softmax => softmax,
+            ToFrames => to_frames,
             ToImage => to_image,
             ToSequence => to_sequence,
             ToTokens => to_tokens,
             ToVector => to_vector,
+            ToVideo => to_video,
+            TransposeTokens => transpose_tokens,
             Unpatchify => unpatchify,
             Upsample => upsample,
         }
@@ -391,6 +398,18 @@ pub(crate) fn channels_of(operands: &[&Type], at: usize, who: &str) -> Result<u6
     operand.and_then(Type::channels).ok_or_else(|| {
         let found = operand.map_or("nothing".to_owned(), Type::to_string);
         Misuse::new("type/kind", format!("`{who}` needs a tensor with channels, found {found}")).at(at)
+    })
+}
+
+/// The batch of a combination of operands.
+pub(crate) fn joint_batch(operands: &[&Type]) -> Result<Batch, Misuse> {
+    let mut operands = operands.iter().enumerate();
+    let Some((_, first)) = operands.next() else { return Ok(Batch::shared()) };
+    operands.try_fold(first.batch.clone(), |batch, (at, operand)| {
+        batch.with(&operand.batch).ok_or_else(|| {
+            let message = format!("{first} and {operand} do not belong to the same parts of a sample");
+            Misuse::new("shape/mismatch", message).at(at)
+        })
     })
 }
 

@@ -11,7 +11,7 @@ use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::init::{Fans, Init};
 use crate::operator;
-use crate::types::{Axis, Kind, Type};
+use crate::types::{Axis, Batch, Kind, Type};
 use smallvec::smallvec;
 
 operator! {
@@ -54,7 +54,7 @@ impl Operator for Parameter {
                 Err(Misuse::new("type/kind", format!("a parameter cannot be a {}", self.of.kind.name())))
             }
             Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence | Kind::Vector | Kind::Scalar => {
-                Ok(self.of.clone().with_batch(false))
+                Ok(self.of.clone().with_batch(Batch::shared()))
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::analysis::signal::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::sincos::SinCosGrid as Positions;
-use crate::types::{Kind, Type};
+use crate::types::{Batch, Kind, Type};
 use smallvec::smallvec;
 
 operator! {
@@ -51,7 +51,7 @@ impl Operator for SincosGrid {
             return Err(Misuse::new("shape/range", "`base` and `scale` of `sincos_grid` are above zero"));
         }
         let count = self.height.times(&self.width).map_err(|_| Misuse::new("shape/size", "too many tokens"))?;
-        Ok(Type::new(Kind::Tokens, [count, Dim::Known(self.features)]).with_batch(false))
+        Ok(Type::new(Kind::Tokens, [count, Dim::Known(self.features)]).with_batch(Batch::shared()))
     }
 
     fn parameters(&self, _: &[&Type]) -> Parameters {

@@ -1,14 +1,14 @@
-//! Sinusoidal features of a number.
+//! Sinusoidal features of numbers.
 
 use super::{
-    Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
+    Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent,
+};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::moments::{Class, Moments, Unknown};
 use crate::analysis::signal::{Response, Signals};
-use crate::operator;
 use crate::dim::Dim;
-use crate::types::{Kind, Type};
-use smallvec::smallvec;
+use crate::operator;
+use crate::types::{Axis, Kind, Type};
 
 crate::choice! {
     /// Which half comes first.
@@ -21,15 +21,15 @@ crate::choice! {
 }
 
 operator! {
-    /// Sines and cosines of a number at geometrically spaced frequencies: `timestep -> vector[features]`. Of several
-    /// numbers, one token for each: `vector[n] -> tokens[n, features]`.
+    /// Sines and cosines of a number at geometrically spaced frequencies: `timestep -> vector[features]`.
     ///
+    /// Of several numbers, one token for each: `vector[n] -> tokens[n, features]`, `tokens[n, 1] -> tokens[n, features]`.
     /// With `half = features / 2`, frequency `i` is `max_period ^ (-i / (half - shift))` for `i` in `0..half`.
     /// Vaswani et al. 2017; `shift: 1` and sines first in hojonathanho/diffusion, `shift: 0` and cosines first in
     /// facebookresearch/DiT. Frequencies and products are computed in f32, as upstream does.
     "sinusoid"(t)
     pub struct Sinusoid {
-        /// Channels of the result; an even number.
+        /// Channels for each number; an even number.
         features: u64,
         /// The longest period is this times 2 pi.
         max_period: f64 = 10000.0,
@@ -51,14 +51,17 @@ impl Operator for Sinusoid {
             return Err(Misuse::new("shape/range", message));
         }
         match operands {
-            [t] if t.kind.is_scalar() => Ok(Type::vector(self.features).with_batch(t.batched)),
+            [t] if t.kind.is_scalar() => Ok(Type::vector(self.features).with_batch(t.batch.clone())),
             [t] if t.kind == Kind::Vector => {
                 let dims = t.dims.iter().cloned().chain([Dim::Known(self.features)]);
-                Ok(Type::new(Kind::Tokens, dims).with_batch(t.batched))
+                Ok(Type::new(Kind::Tokens, dims).with_batch(t.batch.clone()))
+            }
+            [t] if t.kind == Kind::Tokens && t.channels() == Some(1) => {
+                Ok((*t).clone().with(Axis::Channel, self.features.into()))
             }
             _ => {
                 let found = operands.first().map_or_else(String::new, |t| t.to_string());
-                let message = format!("`sinusoid` needs a number or a vector of numbers per sample, found {found}");
+                let message = format!("`sinusoid` needs a number, a vector or tokens of one channel, found {found}");
                 Err(Misuse::new("type/kind", message).at(0))
             }
         }
@@ -69,7 +72,7 @@ impl Operator for Sinusoid {
     }
 
     /// For times uniform on 0..1000. The mean square is exactly 1/2 for any time.
-    fn signal(&self, _: &Signals<'_>) -> Result<Response, Unknown> {
+    fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
         // Evenly spaced ones stand for all where there are many.
         let half = (self.features / 2) as f64;
         let count = (self.features / 2).min(4096);
@@ -80,7 +83,10 @@ impl Operator for Sinusoid {
             (libm::sin(end) + 1.0 - libm::cos(end)) / end / 2.0
         };
         let mean = (0..count).map(mean_of).sum::<f64>() / count as f64;
-        Ok(Response::fresh(Moments::uniform(mean, 0.5)))
+        let moments = Moments::uniform(mean, 0.5);
+        // Several numbers need not be times, and need not be alike.
+        let several = at.result.kind == Kind::Tokens;
+        Ok(Response::fresh(if several { moments.at_most(Class::Factor2) } else { moments }))
     }
 
     /// Slopes grow with the frequency, up to 1 per step of time.
@@ -96,8 +102,9 @@ impl Operator for Sinusoid {
         Passage::Source
     }
 
-    fn alignments(&self, _: &[&Type], _: &Type) -> Alignments {
-        smallvec![Alignment::UNRELATED]
+    fn alignments(&self, operands: &[&Type], result: &Type) -> Alignments {
+        let aligned = |t: &&Type| Alignment { channels: Link::Unrelated, ..Alignment::elementwise(t, result) };
+        operands.iter().map(aligned).collect()
     }
 
     fn flow(&self, at: &Flow<'_>) -> Grid {
@@ -106,9 +113,7 @@ impl Operator for Sinusoid {
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
-        let live = gradient.any_nonzero() && at.operand(0).any_nonzero();
-        // Numbers of a vector are channels of it.
-        let facts = Facts::UNIFORM.with(Facts::CHANNELS, at.result.kind == Kind::Tokens);
-        Gradients::of_operands([at.operand(0).map(|_, _, _| facts.when(live))])
+        let (t, live) = (at.operand(0), gradient.any_nonzero() && at.operand(0).any_nonzero());
+        Gradients::of_operands([Grid::filled(t.rows(), t.columns(), Facts::GENERIC.when(live))])
     }
 }

@@ -27,7 +27,7 @@ impl Operator for ToImage {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
         let (x, count, channels) = tokens_operand(operands, "to_image")?;
         let (height, width) = grid(count, self.height.as_ref(), self.width.as_ref(), "to_image")?;
-        Ok(Type::new(Kind::Image, [channels.clone(), height, width]).with_batch(x.batched))
+        Ok(Type::new(Kind::Image, [channels.clone(), height, width]).with_batch(x.batch.clone()))
     }
 
     fn parameters(&self, _: &[&Type]) -> Parameters {

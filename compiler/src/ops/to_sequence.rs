@@ -19,7 +19,7 @@ operator! {
 impl Operator for ToSequence {
     fn infer(&self, operands: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
         let (x, count, channels) = tokens_operand(operands, "to_sequence")?;
-        Ok(Type::new(Kind::Sequence, [channels.clone(), count.clone()]).with_batch(x.batched))
+        Ok(Type::new(Kind::Sequence, [channels.clone(), count.clone()]).with_batch(x.batch.clone()))
     }
 
     fn parameters(&self, _: &[&Type]) -> Parameters {

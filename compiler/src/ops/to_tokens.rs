@@ -29,14 +29,14 @@ impl Operator for ToTokens {
         match (x.kind, x.dim(Axis::Height), x.dim(Axis::Width), x.dim(Axis::Channel)) {
             (Kind::Image, Some(height), Some(width), Some(channels)) => {
                 let count = height.times(width).map_err(|_| Misuse::new("shape/size", "too many tokens").at(0))?;
-                Ok(Type::new(Kind::Tokens, [count, channels.clone()]).with_batch(x.batched))
+                Ok(Type::new(Kind::Tokens, [count, channels.clone()]).with_batch(x.batch.clone()))
             }
             (Kind::Sequence, _, _, Some(channels)) => {
                 let count = x.dim(Axis::Token).cloned().into_iter();
-                Ok(Type::new(Kind::Tokens, count.chain([channels.clone()])).with_batch(x.batched))
+                Ok(Type::new(Kind::Tokens, count.chain([channels.clone()])).with_batch(x.batch.clone()))
             }
             (Kind::Vector, _, _, Some(channels)) => {
-                Ok(Type::new(Kind::Tokens, [Dim::Known(1), channels.clone()]).with_batch(x.batched))
+                Ok(Type::new(Kind::Tokens, [Dim::Known(1), channels.clone()]).with_batch(x.batch.clone()))
             }
             _ => Err(misuse(x.to_string())),
         }

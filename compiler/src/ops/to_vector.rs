@@ -25,7 +25,7 @@ impl Operator for ToVector {
             return Err(Misuse::new("type/open-size", message).at(0));
         }
         match count.times(channels) {
-            Ok(size @ Dim::Known(_)) => Ok(Type::vector(size).with_batch(x.batched)),
+            Ok(size @ Dim::Known(_)) => Ok(Type::vector(size).with_batch(x.batch.clone())),
             _ => Err(Misuse::new("shape/size", "the vector is too long").at(0)),
         }
     }

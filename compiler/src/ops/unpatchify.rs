@@ -45,7 +45,7 @@ impl Operator for Unpatchify {
         let scaled = |size: Dim| {
             size.times(&Dim::Known(self.patch)).map_err(|_| Misuse::new("shape/size", "the image is too large").at(0))
         };
-        Ok(Type::new(Kind::Image, [Dim::Known(self.channels), scaled(height)?, scaled(width)?]).with_batch(x.batched))
+        Ok(Type::new(Kind::Image, [Dim::Known(self.channels), scaled(height)?, scaled(width)?]).with_batch(x.batch.clone()))
     }
 
     fn parameters(&self, _: &[&Type]) -> Parameters {

@@ -13,6 +13,7 @@ impl Lower for Activation {
         let x: Tensor<B, 1> = call.operand().reshape([count]);
         let y = match self.function {
             Function::Cos => x.cos(),
+            Function::Exp => x.exp(),
             Function::Gelu => activation::gelu(x),
             Function::GeluTanh => gelu_tanh(x),
             Function::Log => x.log(),

@@ -91,7 +91,7 @@ impl<'g> Cotangents<'g> {
             // Nothing comes from nothing, whatever is unknown of the operator.
             Ok(gradient) if gradient.square() == 0.0 => operands.iter().map(|_| Ok(Moments::ZERO)).collect(),
             Ok(gradient) => match op.as_operator().signal_back(&at, gradient) {
-                Ok(sent) => sent.into_iter().map(Ok).collect(),
+                Ok(sent) => sent.into_iter().enumerate().map(|(slot, own)| Ok(at.unfolded(slot, own))).collect(),
                 Err(reason) => operands.iter().map(|_| Err(reason.clone())).collect(),
             },
             Err(reason) => operands.iter().map(|_| Err(reason.clone())).collect(),

@@ -12,7 +12,7 @@ pub mod backward;
 mod covariance;
 pub mod gaussian;
 
-use super::moments::{Estimate, INDEPENDENT, Lags, Moments, Unknown};
+use super::moments::{Class, Estimate, INDEPENDENT, Lags, Moments, Unknown};
 use crate::dim::{Dim, Sizes};
 use crate::ir::{Graph, Node, NodeId, NodeKind};
 use crate::ops::ParameterMoments;
@@ -127,6 +127,18 @@ impl Signals<'_> {
 
     pub fn size_in_result(&self, axis: Axis) -> f64 {
         self.result.dim(axis).map_or(1.0, |dim| self.size_of(dim))
+    }
+
+    /// Gradient of an operand that is the same for parts of a sample, from that for one of them: the gradients of the
+    /// parts are taken to be independent.
+    pub fn unfolded(&self, at: usize, gradient: Moments) -> Moments {
+        let own = self.operands.get(at).map_or(0, |(ty, _)| ty.batch.folds.len());
+        let parts: f64 = self.result.batch.folds.iter().skip(own).map(|dim| self.size_of(dim)).product();
+        let changes = self.operands.len() < 2;
+        if changes || parts <= 1.0 {
+            return gradient;
+        }
+        gradient.map(parts * gradient.mean, |second| parts * second).at_most(Class::Factor2)
     }
 
     /// Gradient of an operand that may have been stretched over positions, from the gradient of its stretched form.

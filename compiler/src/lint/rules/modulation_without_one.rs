@@ -148,7 +148,7 @@ fn joins_a_stream(context: &Context<'_>, product: NodeId) -> bool {
 /// Whether a value is one factor for each channel of a sample.
 fn is_scale(graph: &Graph, node: NodeId) -> bool {
     let ty = &graph.node(node).ty;
-    ty.kind == Kind::Vector && ty.batched
+    ty.kind == Kind::Vector && ty.batch.samples
 }
 
 /// The linear map that a scale comes from, if nothing on the way moves its mean away from zero.

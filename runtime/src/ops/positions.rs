@@ -1,0 +1,16 @@
+//! Places in a sequence.
+
+use super::{Call, Lower};
+use crate::value::Value;
+use archc_compiler::ops::Positions;
+use burn::tensor::{Tensor, TensorData};
+use burn::tensor::backend::Backend;
+
+impl Lower for Positions {
+    fn run<B: Backend>(&self, call: Call<'_, B>) -> Value<B> {
+        let count = call.shape::<3>()[1];
+        let numbers: Vec<f32> = (0..count).map(|at| at as f32).collect();
+        let numbers: Tensor<B, 3> = Tensor::from_data(TensorData::new(numbers, [1, count, 1]), call.device);
+        Value::of(numbers)
+    }
+}
