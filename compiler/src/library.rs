@@ -11,6 +11,7 @@ pub const STD: &[(&str, &str)] = &[
     ("prelude", include_str!("../../specs/std/prelude.arch")),
     ("transformer", include_str!("../../specs/std/transformer.arch")),
     ("unet", include_str!("../../specs/std/unet.arch")),
+    ("video", include_str!("../../specs/std/video.arch")),
 ];
 
 /// The source of a file of the standard library.

@@ -13,6 +13,7 @@ use archc_runtime::{Device, GraphModule, HostTensor, Request, Weights, constrain
 use burn::backend::Flex;
 use libtest_mimic::{Arguments, Trial};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -205,6 +206,29 @@ impl Comparison {
     }
 }
 
+/// An intermediate value in the layout of the reference. Networks of videos hold `[batch * frames, channels, height, width]`
+/// in their spatial parts and `[batch, channels, frames, height, width]` in their temporal ones.
+fn as_published<'t>(found: &'t HostTensor, expected: &HostTensor) -> Cow<'t, HostTensor> {
+    let [batch, frames, channels, height, width] = found.shape.as_slice() else { return Cow::Borrowed(found) };
+    if expected.shape.len() == 4 {
+        return Cow::Owned(HostTensor::f32(
+            vec![batch * frames, *channels, *height, *width],
+            found.to_f32(),
+        ));
+    }
+    let (data, pixels) = (found.to_f32(), height * width);
+    let mut moved = Vec::with_capacity(data.len());
+    for sample in 0..*batch {
+        for channel in 0..*channels {
+            for frame in 0..*frames {
+                let start = ((sample * frames + frame) * channels + channel) * pixels;
+                moved.extend(data.iter().skip(start).take(pixels));
+            }
+        }
+    }
+    Cow::Owned(HostTensor::f32(vec![*batch, *channels, *frames, *height, *width], moved))
+}
+
 /// Runs a small model on the inputs of a reference file and compares every tensor in it that is not an input.
 fn compare(case: &Case, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) -> Comparison {
     let graph = case.graph(&case.tiny);
@@ -231,12 +255,14 @@ fn compare(case: &Case, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) 
     for name in &names {
         let expected = io.read(name).expect("a tensor");
         let found = if let Some(path) = name.strip_prefix("mid.") {
-            kept.get(path).and_then(|node| response.kept.get(node))
+            let found = kept.get(path).and_then(|node| response.kept.get(node));
+            found.map(|found| as_published(found, &expected))
         } else if let Some(input) = name.strip_prefix("grad.in.") {
             let at = graph.inputs.iter().position(|own| &*own.name == input);
-            response.input_gradients.iter().find(|(index, _)| Some(*index) == at).map(|(_, tensor)| tensor)
+            let found = response.input_gradients.iter().find(|(index, _)| Some(*index) == at);
+            found.map(|(_, tensor)| Cow::Borrowed(tensor))
         } else if let Some(parameter) = name.strip_prefix("grad.") {
-            found_gradients.get(parameter).copied()
+            found_gradients.get(parameter).copied().map(Cow::Borrowed)
         } else if name == "loss" {
             let loss = response.loss.expect("a loss");
             comparison.check(name, &HostTensor::f32(expected.shape.clone(), vec![loss]), &expected, tolerance);
@@ -246,13 +272,14 @@ fn compare(case: &Case, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) 
         } else {
             let output = name.strip_prefix("out.").unwrap_or(name);
             let at = graph.outputs.iter().position(|own| &*own.name == output);
-            at.and_then(|at| response.outputs.get(at))
+            at.and_then(|at| response.outputs.get(at)).map(Cow::Borrowed)
         };
         let parameter = name.strip_prefix("grad.").unwrap_or_default();
         let is_gradient = !parameter.is_empty();
         // Attention ignores key biases: what arrives there is rounding, in the reference too.
         if config.near_zero_gradient_parameters.iter().any(|near_zero| near_zero == parameter) {
-            let size = found.map(|tensor| tensor.statistics().max.max(-tensor.statistics().min)).unwrap_or(0.0);
+            let size =
+                found.as_deref().map(|tensor| tensor.statistics().max.max(-tensor.statistics().min)).unwrap_or(0.0);
             if size > 1e-5 * largest_gradient {
                 comparison.problem(format!("{name}: {size:e} instead of nothing"));
             }
@@ -260,7 +287,7 @@ fn compare(case: &Case, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) 
         }
         match found {
             Some(found) => {
-                comparison.check(name, found, &expected, if is_gradient { GRADIENT } else { tolerance });
+                comparison.check(name, &found, &expected, if is_gradient { GRADIENT } else { tolerance });
             }
             None => comparison.problem(format!("{name}: the spec has no such value")),
         }
