@@ -211,10 +211,7 @@ impl Comparison {
 fn as_published<'t>(found: &'t HostTensor, expected: &HostTensor) -> Cow<'t, HostTensor> {
     let [batch, frames, channels, height, width] = found.shape.as_slice() else { return Cow::Borrowed(found) };
     if expected.shape.len() == 4 {
-        return Cow::Owned(HostTensor::f32(
-            vec![batch * frames, *channels, *height, *width],
-            found.to_f32(),
-        ));
+        return Cow::Owned(HostTensor::f32(vec![batch * frames, *channels, *height, *width], found.to_f32()));
     }
     let (data, pixels) = (found.to_f32(), height * width);
     let mut moved = Vec::with_capacity(data.len());

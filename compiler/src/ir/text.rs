@@ -4,7 +4,7 @@
 //! their place is printed once, with how often it repeats. Values are named as in the source, else by their label, else
 //! by their operator. Parameters stand under the operation that owns them, with shape and initialiser.
 
-use super::{Graph, Node, NodeId, NodeKind, ROOT, ScopeId, ScopeKind};
+use super::{Graph, Node, NodeId, NodeKind, ROOT, Scope, ScopeId, ScopeKind};
 use crate::ops::Storage;
 use crate::types::Type;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -331,14 +331,13 @@ impl<'g> Printer<'g> {
         let arguments: Vec<String> =
             first.arguments.iter().map(|(name, value)| format!("{name}: {}", names.of(*value))).collect();
         let indent = INDENT.repeat(depth);
-        let label = relative(&own.path, base);
+        let label = label(own, base);
         for instance in same {
             let scope = self.graph.scope(instance.scope);
-            let label = relative(&scope.path, base);
+            let label = self::label(scope, base);
             match scope.outputs.as_slice() {
                 [only] => {
-                    let wanted = if label.is_empty() { scope.name.to_string() } else { label.to_owned() };
-                    names.give(*only, &wanted);
+                    names.give(*only, label);
                 }
                 several => {
                     for (at, output) in several.iter().enumerate() {
@@ -362,6 +361,12 @@ impl<'g> Printer<'g> {
     fn ty(&self, node: NodeId) -> &Type {
         &self.graph.node(node).ty
     }
+}
+
+/// The label of a block, else its name: one labelled `@.` has the path of what is around it.
+fn label<'a>(scope: &'a Scope, base: &str) -> &'a str {
+    let label = relative(&scope.path, base);
+    if label.is_empty() { &scope.name } else { label }
 }
 
 /// The name in the source, else the label, else the operator.
