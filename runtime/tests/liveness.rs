@@ -320,7 +320,7 @@ fn networks_of_videos_wake_up_as_predicted() {
              h + (attention(q, k, v, heads: 2) -> linear(8, init: zero))
          } -> transpose_tokens() -> to_image(2, 3) -> to_video()",
         "to_frames() -> to_tokens() -> transpose_tokens() -> { h =>
-             h + (positions(3) -> sinusoid(4) -> linear(8, init: zero))
+             h + (indices(3) -> sinusoid(4) -> linear(8, init: zero))
          } -> transpose_tokens() -> to_image(2, 3) -> to_video()",
         "to_frames() -> to_tokens() -> { h =>
              attention(h -> linear(8), text -> linear(8), text -> linear(8, init: zero), heads: 2)

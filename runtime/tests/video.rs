@@ -243,9 +243,9 @@ fn what_is_the_same_for_all_frames_meets_each_of_them() {
 }
 
 #[test]
-fn positions_count_and_numbers_become_features() {
+fn indices_count_and_numbers_become_features() {
     let x = wave(&[2, 5, 1], 0.0);
-    let session_of = |count: usize| session(&format!("x: tokens[{count}, 1]"), &format!("x + positions({count})"));
+    let session_of = |count: usize| session(&format!("x: tokens[{count}, 1]"), &format!("x + indices({count})"));
     let expected: Vec<f32> = x.to_f32().iter().enumerate().map(|(at, x)| x + (at % 5) as f32).collect();
     assert_close(&output(&*session_of(5), vec![x]), &[2, 5, 1], &expected);
     assert_close(&output(&*session_of(1), vec![wave(&[1, 1, 1], 0.5)]), &[1, 1, 1], &wave(&[1, 1, 1], 0.5).to_f32());

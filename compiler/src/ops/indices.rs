@@ -1,4 +1,4 @@
-//! Places in a sequence.
+//! Numbers that count.
 
 use super::{Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
@@ -13,14 +13,14 @@ operator! {
     /// The numbers 0, 1, 2, .. as tokens of one channel: `tokens[count, 1]`, the same for all samples.
     ///
     /// Behind `sinusoid` they are position codes that exist for any number of tokens.
-    "positions"()
-    pub struct Positions {
+    "indices"()
+    pub struct Indices {
         /// How many.
         count: Dim,
     }
 }
 
-impl Operator for Positions {
+impl Operator for Indices {
     fn infer(&self, _: &[&Type], _: &mut Obligations) -> Result<Type, Misuse> {
         Ok(Type::new(Kind::Tokens, [self.count.clone(), Dim::Known(1)]).with_batch(Batch::shared()))
     }

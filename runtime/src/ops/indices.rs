@@ -1,12 +1,12 @@
-//! Places in a sequence.
+//! Numbers that count.
 
 use super::{Call, Lower};
 use crate::value::Value;
-use archc_compiler::ops::Positions;
+use archc_compiler::ops::Indices;
 use burn::tensor::{Tensor, TensorData};
 use burn::tensor::backend::Backend;
 
-impl Lower for Positions {
+impl Lower for Indices {
     fn run<B: Backend>(&self, call: Call<'_, B>) -> Value<B> {
         let count = call.shape::<3>()[1];
         let numbers: Vec<f32> = (0..count).map(|at| at as f32).collect();
