@@ -187,6 +187,7 @@ impl Elaborator<'_> {
             ExprKind::Name(name) if self.variable(name).is_none() => match Kind::from_name(name) {
                 // A type without sizes needs no brackets.
                 Some(kind) if kind.axes().is_empty() => self.type_value(name, &[], expr.span),
+                _ if &**name == "none" => Value::None,
                 _ => Value::Text(name.clone()),
             },
             _ => self.eval(expr),
@@ -250,6 +251,10 @@ impl Elaborator<'_> {
                 Some(value) => value,
                 None => self.eval_for(&argument.value, takes),
             };
+            if value.is_missing() && takes == Takes::Tensor && slot >= base + required && !variadic {
+                // An operand that may be left out.
+                continue;
+            }
             let value = match (takes, signature.attributes.get(slot)) {
                 (Takes::Attribute, Some(attribute)) => {
                     self.take_attribute(value, attribute, argument, signature.name)?
