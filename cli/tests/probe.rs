@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Specs with hyperparameters that make them small enough to measure in seconds.
-const NETWORKS: [(&str, &[&str]); 10] = [
+const NETWORKS: [(&str, &[&str]); 12] = [
     ("ddpm.arch", &["widths=[128,128,256]", "attention=[false,true,false]", "H=16", "W=16"]),
     ("dit.arch#dit_s_2", &["depth=3", "dim=192", "heads=4", "size=16"]),
     ("uvit.arch", &["depth=4", "dim=128", "heads=4"]),
@@ -29,6 +29,25 @@ const NETWORKS: [(&str, &[&str]); 10] = [
     ("edm.arch#edm_ddpmpp_cifar10", &["size=16", "mult=[1,1]", "attention=[false,true]", "layers=2"]),
     ("edm2.arch#edm2_xs", &["size=16", "mult=[1,2]", "attention=[false,true]", "layers=2"]),
     ("point_e.arch#point_e_uncond", &["layers=3", "width=128", "heads=4", "N=128"]),
+    (
+        "stable_diffusion.arch#sdxl_base_unet",
+        &[
+            "widths=[64,128]",
+            "depth=[0,2]",
+            "mid_depth=1",
+            "heads=[2,4]",
+            "layers=1",
+            "text_width=64",
+            "pooled=32",
+            "H=16",
+            "W=16",
+            "L=12",
+        ],
+    ),
+    (
+        "svd.arch#svd_unet",
+        &["widths=[64,64]", "depth=[1,0]", "heads=[2,2]", "layers=1", "context_width=16", "T=4", "H=8", "W=8", "L=3"],
+    ),
     ("clip_text.arch#clip_vit_l_text", &["layers=3", "dim=128", "heads=4", "vocabulary=1000"]),
 ];
 
