@@ -9,7 +9,7 @@ mod wording;
 use super::{Item, ModuleId, Program};
 use crate::elaborate::FEATURES;
 use crate::ops;
-use crate::ops::signature::Signature;
+use crate::ops::signature::{Operands, Signature};
 use crate::types::Kind;
 use crate::words;
 use archc_grammar::ast::{
@@ -478,8 +478,10 @@ impl Callee<'_> {
     fn takes_word(&self, argument: &Argument) -> bool {
         let name = argument.name.as_ref().map(|name| &*name.text);
         match (self, name) {
+            // Those of an operator that takes any number of tensors are tensors.
             (Callee::Operator(signature), None) => {
-                signature.attributes.iter().any(|own| own.choices().next().is_some())
+                !matches!(signature.operands, Operands::Variadic(_))
+                    && signature.attributes.iter().any(|own| own.choices().next().is_some())
             }
             (Callee::Operator(signature), Some(name)) => {
                 let own = signature.attributes.iter().find(|own| own.name == name);
