@@ -1,6 +1,7 @@
 //! How parameters start.
 
 use crate::sincos::{SinCosGrid, TableStatistics};
+use crate::words::short;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -180,23 +181,6 @@ impl Serialize for Init {
     }
 }
 
-/// A number with at most six significant digits, without trailing zeros.
-pub fn short(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let magnitude = libm::floor(libm::log10(value.abs()));
-    if !(-4.0..9.0).contains(&magnitude) {
-        let text = format!("{value:.5e}");
-        let Some((mantissa, exponent)) = text.split_once('e') else { return text };
-        let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
-        return format!("{mantissa}e{exponent}");
-    }
-    let decimals = (5.0 - magnitude).max(0.0) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
 /// The square filter made of taps, row by row: their outer product, divided by its sum.
 pub fn filter_2d(taps: &[f64]) -> Vec<f64> {
     let sum: f64 = taps.iter().sum();
@@ -219,15 +203,6 @@ mod tests {
     fn framework_default_is_one_over_root_fan_in() {
         let bound = Init::framework_default().bound(Fans { fan_in: 64, fan_out: 7 });
         assert!((bound.expect("uniform") - 0.125).abs() < 1e-15);
-    }
-
-    #[test]
-    fn numbers_print_short() {
-        assert_eq!(short(0.02), "0.02");
-        assert_eq!(short(1e-6), "1e-6");
-        assert_eq!(short(1.0 / libm::sqrt(3.0)), "0.57735");
-        assert_eq!(short(10000.0), "10000");
-        assert_eq!(short(-2.5), "-2.5");
     }
 
     #[test]

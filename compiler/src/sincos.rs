@@ -1,7 +1,7 @@
 //! Sine-cosine positions of a grid.
 
 use crate::dim::{Dim, Sizes};
-use crate::init::short;
+use crate::words::short;
 use std::fmt;
 
 /// A grid of positions as sines and cosines of its columns and rows.

@@ -1,4 +1,5 @@
 //! Words of the language that are neither operators nor blocks, as data: names, suggestions and the reference read it.
+//! And how numbers are written where the compiler shows them.
 
 /// A word that can be called or stand for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,4 +121,35 @@ pub fn find(table: &'static [Word], name: &str) -> Option<&'static Word> {
 /// The names of a table.
 pub fn names(table: &'static [Word]) -> impl Iterator<Item = &'static str> + Clone {
     table.iter().map(|word| word.name)
+}
+
+/// A number with at most six significant digits, without trailing zeros.
+pub fn short(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let magnitude = libm::floor(libm::log10(value.abs()));
+    if !(-4.0..9.0).contains(&magnitude) {
+        let text = format!("{value:.5e}");
+        let Some((mantissa, exponent)) = text.split_once('e') else { return text };
+        let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+        return format!("{mantissa}e{exponent}");
+    }
+    let decimals = (5.0 - magnitude).max(0.0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn numbers_print_short() {
+        assert_eq!(short(0.02), "0.02");
+        assert_eq!(short(1e-6), "1e-6");
+        assert_eq!(short(1.0 / libm::sqrt(3.0)), "0.57735");
+        assert_eq!(short(10000.0), "10000");
+        assert_eq!(short(-2.5), "-2.5");
+    }
 }

@@ -2,12 +2,13 @@
 
 use super::extent::Extent;
 use crate::dim::Dim;
-use crate::init::{Init, short};
+use crate::init::Init;
 use crate::ir::NodeId;
 use crate::ops::attribute::{AttributeValue, Shown};
 use crate::ops::signature::Signature;
 use crate::program::{DefinitionRef, ModuleId};
 use crate::types::Type;
+use crate::words::short;
 use archc_grammar::Span;
 use archc_grammar::ast::StageBody;
 use smallvec::SmallVec;

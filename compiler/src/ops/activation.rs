@@ -6,8 +6,8 @@ use super::{
     Parameters, Passage, number_operand, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Unknown, zip};
-use crate::analysis::signal::gaussian::Expansion;
-use crate::analysis::signal::{Response, Signals};
+use crate::analysis::gaussian::Expansion;
+use super::signals::{Response, Signals};
 use crate::operator;
 use crate::types::{Kind, Type};
 use std::rc::Rc;

@@ -1,8 +1,8 @@
 //! Attributes of operators: what may stand behind a name in a call, and how it becomes a Rust value.
 
 use crate::dim::Dim;
-use crate::init::short;
 use crate::types::Type;
+use crate::words::short;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 

@@ -5,8 +5,8 @@ use super::{
     number_operand, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Unknown, zip};
-use crate::analysis::signal::gaussian::Expansion;
-use crate::analysis::signal::{Response, Signals};
+use crate::analysis::gaussian::Expansion;
+use super::signals::{Response, Signals};
 use crate::operator;
 use crate::types::Type;
 use smallvec::smallvec;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::analysis::liveness::facts::{Grid, Line};
 use crate::analysis::moments::{Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::init::Fans;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};

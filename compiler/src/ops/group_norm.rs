@@ -6,7 +6,7 @@ use super::{
 };
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, INDEPENDENT, Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::init::{Fans, Init};
 use crate::operator;
 use crate::types::Type;

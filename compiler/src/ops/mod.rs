@@ -9,15 +9,17 @@
 //! Blocks (attention blocks, residual blocks, modulation) are no operators: they are `.arch` source in `specs/std`.
 
 pub mod attribute;
+pub mod signals;
 pub mod signature;
 mod window;
 
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+
 use crate::dim::Dim;
 use crate::init::{Fans, Init};
 use crate::types::{Axis, Batch, Type};
+use signals::{Response, Signals};
 use signature::{ShownAttributes, Signature};
 use smallvec::SmallVec;
 use std::sync::LazyLock;

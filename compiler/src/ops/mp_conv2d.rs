@@ -6,7 +6,7 @@ use super::{
     Alignments, Conv2d, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::Grid;
 use crate::analysis::moments::{Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::operator;
 use crate::types::Type;
 

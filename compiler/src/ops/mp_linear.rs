@@ -6,7 +6,7 @@ use super::{
     Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid, Line};
 use crate::analysis::moments::{Class, Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::init::Init;
 use crate::operator;
 use crate::types::{Axis, Type};

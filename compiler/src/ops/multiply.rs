@@ -5,7 +5,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{INDEPENDENT, Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::operator;
 use crate::types::Type;
 

@@ -6,7 +6,7 @@ use super::{
     ParameterSpec, Parameters, Passage, Storage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::dim::{Dim, DimError};
 use crate::init::{Fans, Init};
 use crate::operator;

@@ -4,7 +4,7 @@ use super::{
     Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::sincos::SinCosGrid as Positions;

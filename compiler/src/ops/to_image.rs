@@ -6,7 +6,7 @@ use super::{
     Passage, Sent};
 use crate::analysis::liveness::facts::Grid;
 use crate::analysis::moments::{Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};

@@ -4,7 +4,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::Grid;
 use crate::analysis::moments::{Moments, Unknown};
-use crate::analysis::signal::{Response, Signals};
+use super::signals::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};

@@ -10,15 +10,14 @@
 
 pub mod backward;
 mod covariance;
-pub mod gaussian;
 
-use super::moments::{Class, Estimate, INDEPENDENT, Lags, Moments, Unknown};
-use crate::dim::{Dim, Sizes};
+use super::gaussian::Expansions;
+use super::moments::{Estimate, INDEPENDENT, Moments, Unknown};
 use crate::ir::{Graph, Node, NodeId, NodeKind};
 use crate::ops::ParameterMoments;
-use crate::types::{Axis, Kind, Type};
+use crate::ops::signals::{Response, Signals};
+use crate::types::Kind;
 use covariance::Covariances;
-use gaussian::Expansions;
 use smallvec::{SmallVec, smallvec};
 
 /// What goes into a model.
@@ -70,104 +69,6 @@ impl Statistics {
             // Every token takes part.
             Kind::Mask => Ok(Moments::uniform(1.0, 1.0)),
         }
-    }
-}
-
-/// Sizes that a spec leaves open stand for this many.
-const OPEN_SIZE: f64 = 64.0;
-
-/// A node as the analysis sees it.
-pub struct Signals<'a> {
-    pub operands: SmallVec<[(&'a Type, &'a Estimate); 3]>,
-    pub parameters: SmallVec<[ParameterMoments; 2]>,
-    pub result: &'a Type,
-    /// Covariance of the first two operands.
-    pub covariance: Lags,
-    pub expansions: &'a Expansions,
-    sizes: &'a Sizes,
-}
-
-impl Signals<'_> {
-    pub fn operand(&self, at: usize) -> Estimate {
-        match self.operands.get(at) {
-            Some((_, Ok(moments))) => Ok(*moments),
-            Some((_, Err(reason))) => Err(reason.clone()),
-            None => Err(Unknown::because("an operand is missing")),
-        }
-    }
-
-    pub fn parameter(&self, at: usize) -> Option<ParameterMoments> {
-        self.parameters.get(at).copied()
-    }
-
-    fn size_of(&self, dim: &Dim) -> f64 {
-        dim.at(self.sizes).map_or(OPEN_SIZE, |size| size as f64)
-    }
-
-    /// Sizes of the axes of an operand that carry positions.
-    pub fn axes(&self, at: usize) -> SmallVec<[f64; 3]> {
-        self.operands.get(at).map_or(smallvec![], |(ty, _)| self.axes_of(ty))
-    }
-
-    pub fn axes_of(&self, ty: &Type) -> SmallVec<[f64; 3]> {
-        ty.positions().map(|dim| self.size_of(dim)).collect()
-    }
-
-    pub fn positions(&self, at: usize) -> f64 {
-        self.axes(at).iter().product()
-    }
-
-    pub fn channels(&self, at: usize) -> f64 {
-        self.axis(at, Axis::Channel)
-    }
-
-    pub fn axis(&self, at: usize, axis: Axis) -> f64 {
-        self.operands.get(at).and_then(|(ty, _)| ty.dim(axis)).map_or(1.0, |dim| self.size_of(dim))
-    }
-
-    pub fn size_in_result(&self, axis: Axis) -> f64 {
-        self.result.dim(axis).map_or(1.0, |dim| self.size_of(dim))
-    }
-
-    /// Gradient of an operand that is the same for parts of a sample, from that for one of them: the gradients of the
-    /// parts are taken to be independent.
-    pub fn unfolded(&self, at: usize, gradient: Moments) -> Moments {
-        let own = self.operands.get(at).map_or(0, |(ty, _)| ty.batch.folds.len());
-        let parts: f64 = self.result.batch.folds.iter().skip(own).map(|dim| self.size_of(dim)).product();
-        let changes = self.operands.len() < 2;
-        if changes || parts <= 1.0 {
-            return gradient;
-        }
-        gradient.map(parts * gradient.mean, |second| parts * second).at_most(Class::Factor2)
-    }
-
-    /// Gradient of an operand that may have been stretched over positions, from the gradient of its stretched form.
-    pub fn unstretched(&self, at: usize, gradient: Moments) -> Moments {
-        let (own, all) = (self.positions(at), self.axes_of(self.result));
-        if own == 1.0 && all.iter().product::<f64>() > 1.0 {
-            return Moments::uniform(0.0, gradient.summed(&all)).at_most(gradient.class);
-        }
-        gradient
-    }
-}
-
-/// Moments of a result, and what of its operands is in it.
-#[derive(Clone, Debug)]
-pub struct Response {
-    pub moments: Moments,
-    /// For each operand `x`, the mean of `dy/dx`, element by element; nothing where positions or channels mix.
-    pub carries: SmallVec<[f64; 3]>,
-}
-
-impl Response {
-    /// A value that is uncorrelated with its operands.
-    pub fn fresh(moments: Moments) -> Self {
-        Self { moments, carries: smallvec![] }
-    }
-
-    /// A value that is as its operand is.
-    pub fn same(moments: Moments) -> Self {
-        Self { moments, carries: smallvec![1.0] }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `condition/modulation-without-one`
 
-use crate::init::short;
+use crate::words::short;
 use crate::ir::{Graph, NodeId};
 use crate::lint::{Context, Report};
 use crate::ops::{Op, Passage};

@@ -1,7 +1,7 @@
 //! `skip/unnormalized-add`
 
 use crate::analysis::streams::{Merge, MergeKind};
-use crate::init::short;
+use crate::words::short;
 use crate::ir::NodeId;
 use crate::lint::{Context, Report};
 use crate::ops::{Op, Passage};
