@@ -19,6 +19,8 @@ pub enum Command {
     Explain(Explain),
     /// Bring specs into the one layout
     Fmt(Fmt),
+    /// Turn a config.json of diffusers or transformers into a spec
+    Import(Import),
     /// Print the graph of a model
     Ir(Ir),
     /// List models and presets with their inputs and hyperparameters
@@ -93,6 +95,15 @@ pub struct Fmt {
     /// Change nothing; fail if something would change
     #[arg(long)]
     pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The configuration that lies beside the weights of a published model
+    pub config: PathBuf,
+    /// Where to write the spec; without it, it is printed
+    #[arg(short, long, value_name = "SPEC")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

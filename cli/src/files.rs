@@ -42,10 +42,41 @@ pub fn replace(path: &Path, text: &str) -> Result<(), String> {
     if metadata.permissions().readonly() {
         return Err(format!("{}: this file is read-only", path.display()));
     }
+    write_beside(path, text, Some(metadata.permissions())).map_err(explain)
+}
+
+/// Writes a file that may be new.
+pub fn write(path: &Path, text: &str) -> Result<(), String> {
+    if path.is_dir() {
+        return Err(format!("{}: this is a folder", path.display()));
+    }
+    if path.exists() {
+        return replace(path, text);
+    }
+    write_beside(path, text, None).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write_beside(path: &Path, text: &str, permissions: Option<std::fs::Permissions>) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(explain)?;
-    file.write_all(text.as_bytes()).map_err(explain)?;
-    file.as_file().set_permissions(metadata.permissions()).map_err(explain)?;
-    file.persist(path).map_err(|error| explain(error.error))?;
+    let mut file = new_file(folder, permissions.is_none())?;
+    file.write_all(text.as_bytes())?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// A file without a name yet. Those of the temporary kind are for their owner alone; a new spec is for whoever may read
+/// the files of the user.
+fn new_file(folder: &Path, is_public: bool) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    if is_public {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    #[cfg(not(unix))]
+    let _ = is_public;
+    builder.tempfile_in(folder)
 }

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Check(options) => commands::check::run(&options),
         Command::Explain(options) => commands::explain::run(&options),
         Command::Fmt(options) => commands::fmt::run(&options),
+        Command::Import(options) => commands::import::run(&options),
         Command::Ir(options) => commands::ir::run(&options),
         Command::Models(options) => commands::models::run(&options),
         Command::Params(options) => commands::params::run(&options),

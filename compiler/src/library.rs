@@ -1,4 +1,4 @@
-//! The standard library: `.arch` sources under `specs/std`, embedded in the binary.
+//! Sources that are part of the program: the standard library under `specs/std`, and the published networks beside it.
 
 /// Name after `std.` and source of each file.
 pub const STD: &[(&str, &str)] = &[
@@ -14,7 +14,32 @@ pub const STD: &[(&str, &str)] = &[
     ("video", include_str!("../../specs/std/video.arch")),
 ];
 
-/// The source of a file of the standard library.
-pub fn source(name: &str) -> Option<&'static str> {
-    STD.iter().find(|(own, _)| *own == name).map(|(_, text)| *text)
+/// Name after `std.models.` and source of each published network.
+pub const MODELS: &[(&str, &str)] = &[
+    ("clip_text", include_str!("../../specs/clip_text.arch")),
+    ("ddpm", include_str!("../../specs/ddpm.arch")),
+    ("dit", include_str!("../../specs/dit.arch")),
+    ("gaussians", include_str!("../../specs/gaussians.arch")),
+    ("pixart", include_str!("../../specs/pixart.arch")),
+    ("point_e", include_str!("../../specs/point_e.arch")),
+    ("sd3", include_str!("../../specs/sd3.arch")),
+    ("uvit", include_str!("../../specs/uvit.arch")),
+];
+
+/// The folder of published networks in the standard library.
+pub const MODELS_FOLDER: &str = "models";
+
+/// The source of a file of the standard library, by its path in it: `embed`, `models/sd3`.
+pub fn source(path: &str) -> Option<&'static str> {
+    let (files, name) = folder(path);
+    files.iter().find(|(own, _)| *own == name).map(|(_, text)| *text)
+}
+
+/// The files that stand beside the one of a path, and its name among them.
+pub fn folder(path: &str) -> (&'static [(&'static str, &'static str)], &str) {
+    match path.split_once('/') {
+        Some((MODELS_FOLDER, name)) => (MODELS, name),
+        None if path == MODELS_FOLDER => (MODELS, ""),
+        Some(_) | None => (STD, path),
+    }
 }

@@ -1,8 +1,10 @@
 //! Specs of published networks against the released implementations: names and shapes of all parameters at full size,
-//! and outputs, intermediate values, gradients and initialisation of a small configuration of the same code.
+//! and outputs, intermediate values, gradients and initialisation of a small configuration of the same code. What
+//! `archc import` makes of the configurations themselves is compared in the same way.
 //!
 //! The figures under `tests/reference` were measured with the implementations named in each `config.json`.
 
+use archc_compiler::import::{classes, import};
 use archc_compiler::init::Init;
 use archc_compiler::ir::{Graph, NodeId};
 use archc_compiler::ops::Storage;
@@ -36,6 +38,13 @@ struct Case {
     spec: String,
     /// Hyperparameters of the small configuration.
     tiny: BTreeMap<String, String>,
+}
+
+/// A configuration as the released code has it.
+#[derive(Deserialize)]
+struct Published {
+    class: String,
+    config: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +106,9 @@ fn main() {
         test("parameters", parameters_have_the_published_names_shapes_order_and_count);
         test("outputs", outputs_and_gradients_are_those_of_the_released_code);
         test("small_signals", small_signals_show_the_eps_of_every_norm);
+        if classes().any(|class| class == case.published("full").class) {
+            test("imported", imports_are_the_published_network);
+        }
         if reference().join("tiny").join(&case.id).join("init.tsv").exists() {
             test("initialisers", initialisers_draw_from_the_published_distributions);
         }
@@ -124,6 +136,27 @@ impl Case {
             assert_eq!(findings, Vec::<&str>::new(), "{}: a published network has findings", self.id);
         }
         Arc::new(compiled.graph.expect("a graph"))
+    }
+
+    fn published(&self, size: &str) -> Published {
+        let path = match size {
+            "full" => format!("full/{}.json", self.id),
+            _ => format!("tiny/{}/config.json", self.id),
+        };
+        serde_json::from_str(&text(&path)).expect("a configuration")
+    }
+
+    /// What `archc import` makes of the configuration.
+    fn imported(&self, size: &str) -> Arc<Graph> {
+        let Published { class, mut config } = self.published(size);
+        config.insert("_class_name".to_owned(), class.into());
+        let config = serde_json::to_string(&config).expect("JSON");
+        let imported = import("config.json", &config, "imported");
+        let said: Vec<&str> = imported.diagnostics.iter().map(|problem| &*problem.message).collect();
+        assert_eq!(said, Vec::<&str>::new(), "{}: the configuration cannot be imported", self.id);
+        let spec = imported.spec.expect("a spec").text;
+        let compiled = compile("imported.arch", None, &[], &[("imported.arch", &*spec)], &Options::default());
+        Arc::new(compiled.expect("a preset").graph.expect("a graph"))
     }
 
     fn file(&self, name: &str) -> TensorFile {
@@ -227,17 +260,16 @@ fn as_published<'t>(found: &'t HostTensor, expected: &HostTensor) -> Cow<'t, Hos
 }
 
 /// Runs a small model on the inputs of a reference file and compares every tensor in it that is not an input.
-fn compare(case: &Case, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) -> Comparison {
-    let graph = case.graph(&case.tiny);
+fn compare(case: &Case, graph: &Arc<Graph>, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) -> Comparison {
     let config = case.config();
-    let session = open(&graph, Device::Cpu, Weights::File(weights)).expect("weights that fit");
+    let session = open(graph, Device::Cpu, Weights::File(weights)).expect("weights that fit");
     let inputs = graph.inputs.iter().map(|input| io.read(&format!("in.{}", input.name)).expect("an input")).collect();
     let names = io.names();
     let gradients = names.iter().any(|name| name.starts_with("grad."));
     let kept: BTreeMap<&str, _> = names
         .iter()
         .filter_map(|name| name.strip_prefix("mid."))
-        .filter_map(|path| Some((path, value_behind(&graph, path)?)))
+        .filter_map(|path| Some((path, value_behind(graph, path)?)))
         .collect();
     let request = Request { inputs, gradients, keep: kept.values().copied().collect() };
     let response = session.run(&request).expect("a run");
@@ -309,7 +341,19 @@ fn value_behind(graph: &Graph, path: &str) -> Option<NodeId> {
 
 fn outputs_and_gradients_are_those_of_the_released_code(case: &Case) {
     let (weights, io) = (case.file("weights.safetensors"), case.file("io.safetensors"));
-    compare(case, &weights, &io.tensors().expect("tensors"), OUTPUT).conclude(&case.id, 12);
+    let graph = case.graph(&case.tiny);
+    compare(case, &graph, &weights, &io.tensors().expect("tensors"), OUTPUT).conclude(&case.id, 12);
+}
+
+/// Parameters of the published size with their starts, and everything about the small one.
+fn imports_are_the_published_network(case: &Case) {
+    let full = case.imported("full");
+    assert_eq!(parameter_table(&full), published_table(&text(&format!("full/{}.tsv", case.id))), "{}", case.id);
+    let starts = |graph: &Graph| graph.parameters.iter().map(|own| own.init.clone()).collect::<Vec<_>>();
+    assert_eq!(starts(&full), starts(&case.graph(&BTreeMap::new())), "{}", case.id);
+    let tiny = case.imported("tiny");
+    let (weights, io) = (case.file("weights.safetensors"), case.file("io.safetensors"));
+    compare(case, &tiny, &weights, &io.tensors().expect("tensors"), OUTPUT).conclude(&case.id, 12);
 }
 
 /// What one forward pass in training mode made of some weights.
@@ -349,7 +393,7 @@ fn small_signals_show_the_eps_of_every_norm(case: &Case) {
     let path = folder.path().join("small.safetensors");
     tensors::write(&path, &scaled).expect("written");
     let (small, io) = (TensorFile::open(&path).expect("a file"), case.file("io_small.safetensors"));
-    compare(case, &small, &io.tensors().expect("tensors"), GRADIENT).conclude(&case.id, 5);
+    compare(case, &case.graph(&case.tiny), &small, &io.tensors().expect("tensors"), GRADIENT).conclude(&case.id, 5);
 }
 
 /// A row of `init.tsv`: what many constructions of the released model showed.

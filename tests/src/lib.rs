@@ -28,6 +28,7 @@ pub mod expectation;
 pub mod markdown;
 pub mod mutation;
 pub mod pages;
+pub mod report;
 pub mod run;
 
 /// Compiles the examples of the README.

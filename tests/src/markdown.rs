@@ -3,6 +3,7 @@
 /// A fenced block with what stands around it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
+    pub language: String,
     /// Headings above it, outermost first, with ` > ` between.
     pub heading: String,
     /// What stands behind the language on the fence.
@@ -14,27 +15,32 @@ pub struct Block {
 
 /// All blocks of the language `arch`, in order.
 pub fn arch_blocks(markdown: &str) -> Vec<Block> {
+    blocks(markdown).into_iter().filter(|block| block.language == "arch").collect()
+}
+
+/// All fenced blocks, in order.
+pub fn blocks(markdown: &str) -> Vec<Block> {
     let mut headings: Vec<(usize, String)> = vec![];
     let mut blocks: Vec<Block> = vec![];
-    let mut open: Option<(bool, Block)> = None;
+    let mut open: Option<Block> = None;
     for (at, line) in markdown.lines().enumerate() {
         let fence = line.trim_start().strip_prefix("```");
         match (&mut open, fence) {
-            (Some(_), Some(_)) => blocks.extend(open.take().filter(|(is_arch, _)| *is_arch).map(|(_, block)| block)),
-            (Some((_, block)), None) => {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => {
                 block.text.push_str(line);
                 block.text.push('\n');
             }
             (None, Some(info)) => {
                 let (language, info) = info.split_once(' ').unwrap_or((info, ""));
                 let heading: Vec<&str> = headings.iter().map(|(_, text)| text.as_str()).collect();
-                let block = Block {
+                open = Some(Block {
+                    language: language.to_owned(),
                     heading: heading.join(" > "),
                     info: info.trim().to_owned(),
                     line: at + 2,
                     text: String::new(),
-                };
-                open = Some((language == "arch", block));
+                });
             }
             (None, None) => {
                 let level = line.chars().take_while(|c| *c == '#').count();

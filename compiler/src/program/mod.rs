@@ -331,12 +331,7 @@ impl<S: Sources + ?Sized> Loader<'_, S> {
             UseSource::Path(path) if path.first().is_some_and(|first| &**first == "std") => {
                 let name = path.iter().skip(1).map(|part| &**part).collect::<Vec<_>>().join("/");
                 if library::source(&name).is_none() {
-                    let files = library::STD.iter().map(|(name, _)| *name);
-                    let help = did_you_mean(&name, files.clone()).unwrap_or_else(|| format!("it has {}", list(files)));
-                    let problem = Diagnostic::error("import/not-found", "the standard library has no such file")
-                        .label(import.source_span, "not found")
-                        .help(help);
-                    self.problems.push(problem);
+                    self.problems.push(not_in_library(&name, import.source_span));
                 }
                 self.library(&name)
             }
@@ -395,6 +390,13 @@ impl<S: Sources + ?Sized> Loader<'_, S> {
             }
         }
     }
+}
+
+fn not_in_library(path: &str, span: Span) -> Diagnostic {
+    let (files, name) = library::folder(path);
+    let names = files.iter().map(|(name, _)| *name);
+    let help = did_you_mean(name, names.clone()).unwrap_or_else(|| format!("it has {}", list(names)));
+    Diagnostic::error("import/not-found", "the standard library has no such file").label(span, "not found").help(help)
 }
 
 /// A path relative to the folder of `from`, with `.` and `..` resolved.

@@ -1,0 +1,100 @@
+//! Configurations of diffusers and transformers, and what becomes of them: `tests/imports/*.md`.
+//!
+//! A suite is a markdown file of configurations (`json`), each with the spec that it becomes (`arch`) or what is wrong
+//! with it (`text`) behind it. `UPDATE_PAGES=1 cargo test -p archc-tests --test imports` writes the results anew; read
+//! the difference.
+
+use archc_compiler::import::{classes, import};
+use archc_compiler::{FileId, Options, check};
+use archc_tests::corpus;
+use archc_tests::markdown::blocks;
+use archc_tests::pages::is_update;
+use archc_tests::report::report;
+
+/// A configuration with its result as it stands in the suite.
+struct Case {
+    place: String,
+    config: String,
+    language: String,
+    expected: String,
+}
+
+fn cases(suite: &str) -> Vec<Case> {
+    let blocks = blocks(&corpus::read(suite));
+    let pairs = blocks.chunks(2).map(|pair| match pair {
+        [config, result] if config.language == "json" => Case {
+            place: format!("{suite}:{} ({})", config.line, config.heading),
+            config: config.text.clone(),
+            language: result.language.clone(),
+            expected: result.text.clone(),
+        },
+        _ => Case {
+            place: format!("{suite}: a configuration, then its result"),
+            config: String::new(),
+            language: String::new(),
+            expected: String::new(),
+        },
+    });
+    pairs.collect()
+}
+
+/// The spec of a configuration, or the report on it; with the language of either.
+fn result(config: &str) -> (&'static str, String) {
+    let imported = import("config.json", config, "imported");
+    match imported.spec {
+        Some(spec) => ("arch", spec.text),
+        None => ("text", report(&imported.diagnostics, &imported.sources)),
+    }
+}
+
+fn suites() -> Vec<String> {
+    corpus::files("tests/imports", "md")
+}
+
+#[test]
+fn configurations_become_what_the_suites_say() {
+    assert!(!suites().is_empty(), "there are no suites");
+    let mut stale = String::new();
+    for suite in suites() {
+        let mut text = corpus::read(&suite);
+        for case in cases(&suite) {
+            let (language, found) = result(&case.config);
+            if language == case.language && found == case.expected {
+                continue;
+            }
+            let block =
+                |language: &str, text: &str| format!("```json\n{}```\n\n```{language}\n{text}```\n", case.config);
+            text = text.replace(&block(&case.language, &case.expected), &block(language, &found));
+            stale.push_str(&format!("{}\n{found}\n", case.place));
+        }
+        if is_update() {
+            std::fs::write(corpus::root().join(&suite), text).expect("the suite can be written");
+        }
+    }
+    assert!(stale.is_empty() || is_update(), "\n{stale}");
+}
+
+#[test]
+fn imported_specs_are_formatted_and_have_no_findings() {
+    let mut report = String::new();
+    for case in suites().iter().flat_map(|suite| cases(suite)).filter(|case| case.language == "arch") {
+        let formatted = archc_grammar::format(&case.expected, FileId(0));
+        if formatted.as_ref().ok() != Some(&case.expected) {
+            report.push_str(&format!("{}: not formatted\n", case.place));
+        }
+        let sources = [("imported.arch", case.expected.as_str())];
+        let checked = check("imported.arch", &[], &sources, &Options::default()).expect("the spec is there");
+        for problem in checked.diagnostics {
+            report.push_str(&format!("{}: {}[{}]\n", case.place, problem.message, problem.id));
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+/// A class that no suite shows is a class that nobody has tried.
+#[test]
+fn every_class_is_shown() {
+    let all: String = suites().iter().map(|suite| corpus::read(suite)).collect();
+    let missing: Vec<&str> = classes().filter(|class| !all.contains(&format!("of {class}"))).collect();
+    assert!(missing.is_empty(), "no suite imports {missing:?}");
+}
