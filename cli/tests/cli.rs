@@ -115,6 +115,44 @@ fn check_is_silent_about_nothing_and_exits_by_what_it_finds() {
     folder.archc(&["check", "."]).expect(FINDINGS);
 }
 
+const CONFIG: &str =
+    r#"{"_class_name": "DiTTransformer2DModel", "num_layers": 2, "norm_eps": 1e-6, "out_channels": 8}"#;
+
+#[test]
+fn a_configuration_becomes_a_spec_that_works_anywhere() {
+    let folder = Folder::with(&[("config.json", CONFIG)]);
+    let printed = folder.archc(&["import", "config.json"]).expect(CLEAN);
+    assert!(printed.out.contains("use std.models.dit.{DiT}"), "{}", printed.out);
+    let written = folder.archc(&["import", "config.json", "-o", "My DiT 2.arch"]).expect(CLEAN);
+    assert!(written.out.contains("My DiT 2.arch#my_dit_2"), "{}", written.out);
+    assert!(folder.text("My DiT 2.arch").contains("preset my_dit_2 = DiT(depth: 2)"));
+    folder.archc(&["check", "--deny", "warnings", "My DiT 2.arch"]).expect(CLEAN);
+    folder.archc(&["fmt", "--check", "My DiT 2.arch"]).expect(CLEAN);
+    let parameters = folder.archc(&["params", "My DiT 2.arch#my_dit_2"]).expect(CLEAN);
+    assert!(parameters.out.contains("blocks.1.mlp.fc2.weight\t1152x4608\n"), "{}", parameters.out);
+    // An import over it replaces it.
+    folder.archc(&["import", "config.json", "-o", "My DiT 2.arch"]).expect(CLEAN);
+    assert_eq!(folder.names(), ["My DiT 2.arch", "config.json"]);
+}
+
+#[test]
+fn a_configuration_with_mistakes_leaves_nothing_behind() {
+    let config = CONFIG.replace("num_layers", "num_layer").replace("1e-6", "[]");
+    let folder = Folder::with(&[("config.json", &config), ("broken.json", "{"), ("taken.arch", NET)]);
+    let run = folder.archc(&["import", "config.json", "-o", "new.arch"]).expect(FINDINGS);
+    for words in ["config/unknown-key", "did you mean `num_layers`?", "config/value", "config.json:1:"] {
+        assert!(run.err.contains(words), "no `{words}` in:\n{}", run.err);
+    }
+    folder.archc(&["import", "config.json", "-o", "taken.arch"]).expect(FINDINGS);
+    assert_eq!(folder.text("taken.arch"), NET);
+    folder.archc(&["import", "broken.json"]).expect(FINDINGS);
+    folder.archc(&["import", "nowhere.json"]).fails_with(&["nowhere.json", "there is no such file"]);
+    std::fs::write(folder.path("config.json"), CONFIG).expect("a file");
+    folder.archc(&["import", "config.json", "-o", "."]).fails_with(&["folder"]);
+    folder.archc(&["import", "config.json", "-o", "no/where.arch"]).fails_with(&["no/where.arch"]);
+    assert_eq!(folder.names(), ["broken.json", "config.json", "taken.arch"]);
+}
+
 #[test]
 fn check_reports_json_for_machines() {
     let folder = Folder::with(&[("error.arch", ERROR)]);
@@ -152,7 +190,10 @@ fn every_example_teaches_its_one_lesson() {
         assert_eq!(findings(spec), (code, vec![lesson.to_owned()]), "{spec}");
     }
     let examples = std::fs::read_dir(project().join("specs/examples")).expect("a folder");
-    assert_eq!(examples.count(), lessons.len(), "an example is not listed here");
+    let is_spec = |entry: &std::io::Result<std::fs::DirEntry>| {
+        entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|ending| ending == "arch"))
+    };
+    assert_eq!(examples.filter(is_spec).count(), lessons.len(), "an example is not listed here");
 }
 
 #[test]

@@ -16,9 +16,12 @@ pub const STD: &[(&str, &str)] = &[
 
 /// Name after `std.models.` and source of each published network.
 pub const MODELS: &[(&str, &str)] = &[
+    ("adm", include_str!("../../specs/adm.arch")),
     ("clip_text", include_str!("../../specs/clip_text.arch")),
     ("ddpm", include_str!("../../specs/ddpm.arch")),
     ("dit", include_str!("../../specs/dit.arch")),
+    ("edm", include_str!("../../specs/edm.arch")),
+    ("edm2", include_str!("../../specs/edm2.arch")),
     ("gaussians", include_str!("../../specs/gaussians.arch")),
     ("pixart", include_str!("../../specs/pixart.arch")),
     ("point_e", include_str!("../../specs/point_e.arch")),

@@ -30,6 +30,14 @@ impl HostTensor {
         }
     }
 
+    /// The same without a copy where they are floats.
+    pub fn into_f32(self) -> Vec<f32> {
+        match self.data {
+            HostData::F32(data) => data,
+            HostData::I64(_) => self.to_f32(),
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

@@ -1,6 +1,6 @@
 //! Safetensors files. Nothing else is read as tensors: no pickles, no code.
 //!
-//! A file is mapped, not read: tensors are converted one at a time. What a header says about sizes is checked against
+//! A file is mapped, not read: tensors are converted one at a time, and what has been converted need not stay in memory. What a header says about sizes is checked against
 //! the file before anything is touched. Files are written beside their place and renamed, so that nothing half-written
 //! is ever found under the name that was asked for.
 
@@ -10,7 +10,6 @@ use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A mapped file of tensors.
@@ -47,7 +46,7 @@ impl TensorFile {
 
     /// The header, read once for many tensors.
     pub fn tensors(&self) -> Result<Tensors<'_>, RunError> {
-        Ok(Tensors { path: &self.path, view: self.view()? })
+        Ok(Tensors { path: &self.path, map: &self.map, view: self.view()? })
     }
 }
 
@@ -55,6 +54,8 @@ impl TensorFile {
 #[derive(Debug)]
 pub struct Tensors<'f> {
     path: &'f Path,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only read to release pages"))]
+    map: &'f Mmap,
     view: SafeTensors<'f>,
 }
 
@@ -91,6 +92,23 @@ impl Tensors<'_> {
             return Err(RunError::file(self.path, reason));
         };
         Ok(HostTensor { shape, data })
+    }
+
+    /// Lets go of the pages of a tensor that has been read, so that a large file does not pile up in memory beside the
+    /// model. Reading it again reads the file again.
+    pub fn release(&self, name: &str) {
+        #[cfg(unix)]
+        if let Ok(view) = self.view.tensor(name)
+            && let Some(offset) = (view.data().as_ptr() as usize).checked_sub(self.map.as_ptr() as usize)
+        {
+            // SAFETY: the map is private, read-only and backed by its file; a page that is dropped is read from there
+            // again when it is next touched. That a page stays does no harm, so the answer does not matter.
+            let _ = unsafe {
+                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, view.data().len())
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = name;
     }
 }
 
@@ -157,10 +175,10 @@ impl safetensors::View for Outgoing<'_> {
 /// Writes tensors under their names. The file appears whole or not at all.
 pub fn write(path: &Path, tensors: &BTreeMap<String, HostTensor>) -> Result<(), RunError> {
     let views = tensors.iter().map(|(name, tensor)| (name.as_str(), Outgoing(tensor)));
-    let bytes = safetensors::serialize(views, None).map_err(|error| RunError::file(path, error))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| RunError::file(path, error))?;
-    file.write_all(&bytes).map_err(|error| RunError::file(path, error))?;
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| RunError::file(path, error))?;
+    // One tensor at a time, so that a model is not in memory once more as bytes.
+    safetensors::serialize_to_file(views, None, file.path()).map_err(|error| RunError::file(path, error))?;
     file.as_file().sync_all().map_err(|error| RunError::file(path, error))?;
     file.persist(path).map_err(|error| RunError::file(path, error.error))?;
     Ok(())

@@ -12,14 +12,19 @@ use std::collections::BTreeSet;
 /// Problems that are listed, at most.
 const SHOWN: usize = 20;
 
-/// Loads all parameters of a graph from a file.
+/// Loads all parameters of a graph from a file, one after the other: at any time there are those that are loaded, and
+/// the elements of one more.
 pub fn load<B: Backend>(graph: &Graph, file: &TensorFile, device: &B::Device) -> Result<GraphModule<B>, RunError> {
     let tensors = file.tensors()?;
     let problems = mismatches(graph, &tensors);
     if !problems.is_empty() {
         return Err(RunError::Weights { path: file.path().to_owned(), problems });
     }
-    GraphModule::load(graph, device, |slot| tensors.read(&slot.path).map(|tensor| tensor.to_f32()))
+    GraphModule::load(graph, device, |slot| {
+        let tensor = tensors.read(&slot.path)?;
+        tensors.release(&slot.path);
+        Ok(tensor.into_f32())
+    })
 }
 
 /// Everything about the tensors of a file that does not fit the parameters of a graph.

@@ -4,6 +4,8 @@
 //!
 //! The figures under `tests/reference` were measured with the implementations named in each `config.json`.
 
+mod figures;
+
 use archc_compiler::import::{classes, import};
 use archc_compiler::init::Init;
 use archc_compiler::ir::{Graph, NodeId};
@@ -116,7 +118,11 @@ fn main() {
             test("forced_normalisation", forced_normalisation_is_that_of_the_released_code);
         }
     }
-    libtest_mimic::run(&arguments, tests).exit();
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    if std::env::var_os("UPDATE_PAGES").is_some() {
+        figures::write();
+    }
+    conclusion.exit();
 }
 
 impl Case {
@@ -210,6 +216,8 @@ fn fixed_tables_are_the_published_ones(case: &Case, graph: &Graph) {
 #[derive(Default)]
 struct Comparison {
     compared: usize,
+    /// Largest relative errors of outputs with intermediate values, and of gradients.
+    errors: [f64; 2],
     problems: Vec<String>,
 }
 
@@ -224,6 +232,9 @@ impl Comparison {
         let differences = found.to_f32().into_iter().zip(expected.to_f32()).map(|(a, b)| f64::from(a - b).abs());
         // `f64::max` would drop a NaN.
         let off = differences.fold(0.0, |most: f64, off| if off > most || off.is_nan() { off } else { most });
+        let [outputs, gradients] = &mut self.errors;
+        let error = if name.starts_with("grad.") { gradients } else { outputs };
+        *error = error.max(if largest > 0.0 { off / largest } else { 0.0 });
         if off.is_nan() || off > tolerance * largest {
             self.problems.push(format!("{name}: differs by {:.1e} of the largest magnitude", off / largest));
         }
@@ -342,7 +353,10 @@ fn value_behind(graph: &Graph, path: &str) -> Option<NodeId> {
 fn outputs_and_gradients_are_those_of_the_released_code(case: &Case) {
     let (weights, io) = (case.file("weights.safetensors"), case.file("io.safetensors"));
     let graph = case.graph(&case.tiny);
-    compare(case, &graph, &weights, &io.tensors().expect("tensors"), OUTPUT).conclude(&case.id, 12);
+    let comparison = compare(case, &graph, &weights, &io.tensors().expect("tensors"), OUTPUT);
+    let errors = comparison.errors;
+    comparison.conclude(&case.id, 12);
+    figures::check(&case.id, errors);
 }
 
 /// Parameters of the published size with their starts, and everything about the small one.

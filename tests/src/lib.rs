@@ -22,6 +22,7 @@
 //! * `target="name"`: compiles this model or preset alone.
 //! * `budget="nodes = 100"`: limits (`nodes`, `iterations`, `depth`).
 
+pub mod architectures;
 pub mod case;
 pub mod corpus;
 pub mod expectation;

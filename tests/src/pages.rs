@@ -1,9 +1,9 @@
 //! Declarations to the pages of `specs/reference`: operators, rules, standard library.
 
-use crate::corpus;
+use crate::{architectures, corpus};
 use archc_compiler::ops::signature::{AttributeInfo, Operands, Signature};
 use archc_compiler::{FileId, library, lint, ops};
-use archc_grammar::ast::{Definition, ItemKind};
+use archc_grammar::ast::{Definition, DefinitionKind, ItemKind};
 use archc_grammar::{Span, parse};
 use std::fs;
 
@@ -35,6 +35,7 @@ pub fn is_update() -> bool {
 /// All generated pages.
 pub fn pages() -> Vec<Page> {
     vec![
+        Page { path: "README.md", text: architectures::readme() },
         Page { path: "specs/reference/operators.md", text: operators() },
         Page { path: "specs/reference/rules.md", text: rules() },
         Page { path: "specs/reference/standard-library.md", text: standard_library() },
@@ -151,7 +152,35 @@ fn standard_library() -> String {
     for (name, source) in library::STD {
         page.push_str(&module(name, source));
     }
+    page.push_str(
+        "\n## std.models\n\nPublished networks, the files of `specs`: `use std.models.sd3.{SD3}` needs no file either. What\n\
+         `archc import` writes uses them.\n\n| file | model | is |\n|---|---|---|\n",
+    );
+    for (name, source) in library::MODELS {
+        page.push_str(&models(name, source));
+    }
     page
+}
+
+/// A row for each model of a file, with the first sentence about it.
+fn models(name: &str, source: &str) -> String {
+    let mut rows = String::new();
+    for item in parse(source, FileId(0)).file.items {
+        if let ItemKind::Definition(definition) = item.kind
+            && definition.kind == DefinitionKind::Model
+        {
+            let docs = definition.docs.split_whitespace().collect::<Vec<_>>().join(" ");
+            let first = sentence(&docs);
+            rows.push_str(&format!("| `std.models.{name}` | `{}` | {first} |\n", definition.name.text));
+        }
+    }
+    rows
+}
+
+/// The first sentence of a text; that of "et al." does not end there.
+fn sentence(text: &str) -> &str {
+    let mut ends = text.match_indices(". ").map(|(at, _)| text.get(..at).unwrap_or(text));
+    ends.find(|sentence| !sentence.ends_with(" al")).unwrap_or(text.trim_end_matches('.'))
 }
 
 fn module(name: &str, source: &str) -> String {

@@ -1,7 +1,7 @@
 //! The generated pages of `specs/reference`.
 
 use archc_compiler::{FileId, library, lint, ops};
-use archc_grammar::ast::ItemKind;
+use archc_grammar::ast::{ItemKind, UseSource};
 use archc_tests::case::cases;
 use archc_tests::markdown::arch_blocks;
 use archc_tests::pages::{is_update, pages};
@@ -23,6 +23,28 @@ fn pages_are_current() {
     let stray: Vec<String> =
         corpus::files("specs/reference", "md").into_iter().filter(|file| !known.contains(&file.as_str())).collect();
     assert!(stray.is_empty(), "nothing generates {stray:?}");
+}
+
+/// What can be used as `std.models` is what stands in `specs`, and it needs nothing but the standard library.
+#[test]
+fn published_networks_are_part_of_the_library() {
+    let all = corpus::files("specs", "arch");
+    let names = all.iter().filter_map(|path| path.strip_prefix("specs/")?.strip_suffix(".arch"));
+    let specs: Vec<&str> = names.filter(|name| !name.contains('/')).collect();
+    let embedded: Vec<&str> = library::MODELS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(embedded, specs, "`MODELS` in compiler/src/library.rs");
+    let library: Vec<&str> = library::STD.iter().map(|(name, _)| *name).collect();
+    let std = corpus::files("specs/std", "arch");
+    let std: Vec<&str> = std.iter().filter_map(|path| path.strip_prefix("specs/std/")?.strip_suffix(".arch")).collect();
+    assert_eq!(library, std, "`STD` in compiler/src/library.rs");
+    for (name, source) in library::MODELS {
+        for item in archc_grammar::parse(source, FileId(0)).file.items {
+            let ItemKind::Use(import) = item.kind else { continue };
+            let is_std =
+                matches!(&import.source, UseSource::Path(path) if path.first().is_some_and(|part| &**part == "std"));
+            assert!(is_std, "`std.models.{name}` uses a file that is not part of the program");
+        }
+    }
 }
 
 /// Blocks of the standard library, with whether they say what they are.
