@@ -17,6 +17,7 @@ pub const STD: &[(&str, &str)] = &[
 /// Name after `std.models.` and source of each published network.
 pub const MODELS: &[(&str, &str)] = &[
     ("adm", include_str!("../../specs/adm.arch")),
+    ("autoencoder_kl", include_str!("../../specs/autoencoder_kl.arch")),
     ("clip_text", include_str!("../../specs/clip_text.arch")),
     ("ddpm", include_str!("../../specs/ddpm.arch")),
     ("dit", include_str!("../../specs/dit.arch")),
@@ -26,6 +27,8 @@ pub const MODELS: &[(&str, &str)] = &[
     ("pixart", include_str!("../../specs/pixart.arch")),
     ("point_e", include_str!("../../specs/point_e.arch")),
     ("sd3", include_str!("../../specs/sd3.arch")),
+    ("stable_diffusion", include_str!("../../specs/stable_diffusion.arch")),
+    ("svd", include_str!("../../specs/svd.arch")),
     ("uvit", include_str!("../../specs/uvit.arch")),
 ];
 

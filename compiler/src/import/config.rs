@@ -127,6 +127,12 @@ impl<'e> Config<'e> {
         self.get(key)?.as_bool()
     }
 
+    /// Whether a flag, or any of a list of them, is set.
+    pub fn any_flag(&self, key: &str) -> bool {
+        let is_true = |value: &Value| value.as_bool() == Some(true);
+        self.get(key).is_some_and(|value| is_true(value) || value.as_array().is_some_and(|own| own.iter().any(is_true)))
+    }
+
     pub fn word(&self, key: &str) -> Option<String> {
         self.get(key)?.as_str().map(str::to_owned)
     }

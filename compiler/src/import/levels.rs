@@ -1,6 +1,6 @@
 //! Levels of a U-Net, which diffusers describes by names of blocks.
 
-use super::config::Config;
+use super::config::{Config, list};
 use super::preset::Preset;
 
 /// The two kinds of blocks that a level may be made of, on one way.
@@ -34,7 +34,7 @@ pub(super) fn groups_divide(config: &mut Config<'_>, widths: &[u64]) {
 }
 
 /// Which entries of a list of blocks attend. Reports a wrong length, and all blocks that are of neither kind.
-fn kinds(config: &mut Config<'_>, blocks: &Blocks, levels: usize) -> Option<Vec<bool>> {
+pub(super) fn kinds(config: &mut Config<'_>, blocks: &Blocks, levels: usize) -> Option<Vec<bool>> {
     let names = config.words(blocks.key)?;
     config.has_length(blocks.key, names.len(), levels);
     let mut strangers: Vec<&String> =
@@ -51,6 +51,15 @@ fn kinds(config: &mut Config<'_>, blocks: &Blocks, levels: usize) -> Option<Vec<
     }
     let is_sound = strangers.is_empty() && names.len() == levels;
     is_sound.then(|| names.iter().map(|name| name == blocks.attending).collect())
+}
+
+/// How many transformers stand at each level: none where it does not attend, and in the middle as many as the last entry
+/// says, whether the last level attends or not.
+pub(super) fn transformers(config: &mut Config<'_>, preset: &mut Preset, attention: &[bool]) {
+    let Some(depth) = config.per_level("transformer_layers_per_block", attention.len()) else { return };
+    preset.set("mid_depth", depth.last().copied().unwrap_or(1));
+    let own: Vec<u64> = depth.iter().zip(attention).map(|(depth, attends)| if *attends { *depth } else { 0 }).collect();
+    preset.set("depth", list(&own));
 }
 
 /// The size that a network is trained on, as the typical size of its input: one number, height and width, or nothing.

@@ -2,7 +2,7 @@
 
 use crate::import::config::Config;
 use crate::import::key::{Class, Kind, key, only};
-use crate::import::levels::{Blocks, attending, groups_divide, sample_size};
+use crate::import::levels::{Blocks, groups_divide, kinds, sample_size};
 use crate::import::preset::Preset;
 
 pub(super) const AUTOENCODER_KL: Class = Class {
@@ -29,21 +29,29 @@ pub(super) const AUTOENCODER_KL: Class = Class {
     translate,
 };
 
-const DOWN: Blocks = Blocks { key: "down_block_types", plain: "DownEncoderBlock2D", attending: "DownEncoderBlock2D" };
+pub(super) const DOWN: Blocks =
+    Blocks { key: "down_block_types", plain: "DownEncoderBlock2D", attending: "DownEncoderBlock2D" };
 const UP: Blocks = Blocks { key: "up_block_types", plain: "UpDecoderBlock2D", attending: "UpDecoderBlock2D" };
 
 fn translate(config: &mut Config<'_>, preset: &mut Preset) {
     if let Some(widths) = config.sizes("block_out_channels") {
-        // There is one kind of block, so the answer says nothing; what is not of it is reported.
-        let _ = attending(config, widths.len(), &DOWN, &UP);
+        // There is one kind of block, so the answers say nothing; what is not of it is reported.
+        let _ = kinds(config, &DOWN, widths.len());
+        let _ = kinds(config, &UP, widths.len());
         groups_divide(config, &widths);
         sample_size(config, preset, widths.len());
     }
-    let scale = config.number("scaling_factor").map(|scale| format!("times {scale}"));
+    latents(config, preset);
+}
+
+/// What stands between an autoencoder and a denoiser.
+pub(super) fn latents(config: &Config<'_>, preset: &mut Preset) {
     let shift = config.number("shift_factor").map(|shift| format!("less {shift}"));
+    let scale = config.number("scaling_factor").map(|scale| format!("times {scale}"));
     let change: Vec<String> = shift.into_iter().chain(scale).collect();
     if !change.is_empty() {
-        preset.note(format!("What the denoiser sees are latents {}; that is no part of the network.", change.join(", ")));
+        let change = change.join(", then ");
+        preset.note(format!("What a denoiser sees are latents {change}; that is no part of the network."));
     }
-    preset.note("The loss of its training (a perceptual one and a discriminator) is not part of the network.");
+    preset.note("Its loss, with a perceptual part and a discriminator, is no part of the network either.");
 }

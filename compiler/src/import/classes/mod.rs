@@ -1,16 +1,30 @@
 //! The classes that can be imported, one file each.
 
+mod autoencoder_kl;
+mod autoencoder_kl_temporal;
 mod clip_text;
 mod dit;
 mod pixart;
 mod sd3;
 mod unet_2d;
+mod unet_2d_condition;
+mod unet_spatio_temporal;
 
 use super::key::Class;
 
 /// The one list.
-pub(super) const ALL: &[Class] =
-    &[clip_text::CLIP_TEXT, clip_text::CLIP_TEXT_WITH_PROJECTION, dit::DIT, pixart::PIXART, sd3::SD3, unet_2d::UNET_2D];
+pub(super) const ALL: &[Class] = &[
+    autoencoder_kl::AUTOENCODER_KL,
+    autoencoder_kl_temporal::AUTOENCODER_KL_TEMPORAL,
+    clip_text::CLIP_TEXT,
+    clip_text::CLIP_TEXT_WITH_PROJECTION,
+    dit::DIT,
+    pixart::PIXART,
+    sd3::SD3,
+    unet_2d::UNET_2D,
+    unet_2d_condition::UNET_2D_CONDITION,
+    unet_spatio_temporal::UNET_SPATIO_TEMPORAL,
+];
 
 /// The class that a name of earlier versions of diffusers stands for: one transformer that its norm told apart.
 pub(super) fn today<'n>(name: &'n str, norm_type: Option<&str>) -> &'n str {
