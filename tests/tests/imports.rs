@@ -99,3 +99,60 @@ fn every_class_is_shown() {
     let missing: Vec<&str> = classes().filter(|class| !all.contains(&format!("of {class}"))).collect();
     assert!(missing.is_empty(), "no suite imports {missing:?}");
 }
+
+/// Values that no one would write, and some that someone has.
+const ODD: &[&str] = &[
+    "null",
+    "0",
+    "-1",
+    "0.5",
+    "1e300",
+    "18446744073709551615",
+    "1000000007",
+    "\"\"",
+    "[]",
+    "[null, {}]",
+    "[9223372036854775807, 3]",
+    "{\"a\": [1]}",
+    "true",
+];
+
+/// Whatever a configuration holds, there is a spec or a reason, and the reason points into a source.
+#[test]
+fn odd_values_are_survived() {
+    let mut tried = 0;
+    for case in suites().iter().flat_map(|suite| cases(suite)).filter(|case| case.language == "arch") {
+        for (at, line) in case.config.lines().enumerate() {
+            let Some((key, _)) = line.split_once(": ").filter(|(key, _)| !key.contains("_class_name")) else {
+                continue;
+            };
+            let comma = if line.ends_with(',') { "," } else { "" };
+            // Each key meets some of them, and different ones in different configurations.
+            for odd in ODD.iter().skip((at + tried) % 7).step_by(7) {
+                let changed = format!("{key}: {odd}{comma}");
+                let config: Vec<&str> = case
+                    .config
+                    .lines()
+                    .enumerate()
+                    .map(|(own, line)| if own == at { &*changed } else { line })
+                    .collect();
+                survives(&config.join("\n"));
+                tried += 1;
+            }
+        }
+        for end in (0..case.config.len()).step_by(97) {
+            survives(case.config.get(..end).unwrap_or_default());
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
+
+fn survives(config: &str) {
+    let imported = import("config.json", config, "imported");
+    assert_ne!(imported.spec.is_some(), !imported.diagnostics.is_empty(), "{config}");
+    for label in imported.diagnostics.iter().flat_map(|problem| &problem.labels) {
+        let text = imported.sources.get(label.span.file).map(|source| &*source.text);
+        let slice = text.and_then(|text| text.get(label.span.start as usize..label.span.end as usize));
+        assert!(slice.is_some(), "{config}: {label:?}");
+    }
+}

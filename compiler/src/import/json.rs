@@ -17,19 +17,19 @@ pub(super) struct Entry {
 }
 
 /// The entries in the order of the text.
-pub(super) fn entries(text: &str, file: FileId) -> Result<Vec<Entry>, Diagnostic> {
+pub(super) fn entries(text: &str, file: FileId) -> Result<Vec<Entry>, Box<Diagnostic>> {
     match serde_json::from_str(text) {
         Ok(Value::Object(_)) => {}
         Ok(_) => {
             let problem = Diagnostic::error("config/syntax", "a configuration is an object, `{ \"key\": value, .. }`");
-            return Err(problem.label(Span::new(file, 0, text.len()), "this is none"));
+            return Err(Box::new(problem.label(Span::new(file, 0, text.len()), "this is none")));
         }
         Err(error) => {
             let at = offset(text, error.line(), error.column());
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or_default();
             let problem = Diagnostic::error("config/syntax", format!("this is not JSON: {message}"));
-            return Err(problem.label(Span::new(file, at, at), "here"));
+            return Err(Box::new(problem.label(Span::new(file, at, at), "here")));
         }
     }
     let mut walk = Walk { text, at: text.find('{').map_or(text.len(), |at| at + 1) };

@@ -13,6 +13,7 @@ mod levels;
 mod preset;
 
 use crate::compile::{Options, compile, has_errors};
+use crate::elaborate::Budget;
 use crate::program::is_reserved;
 use crate::source::SourceMap;
 use crate::suggest::did_you_mean;
@@ -22,6 +23,10 @@ use json::Entry;
 use key::Class;
 use preset::Preset;
 use serde_json::Value;
+
+/// The most operations of an imported network: ten times those of the largest that is published, so that a slip in a
+/// number of layers is reported at once.
+const MAX_NODES: usize = 40_000;
 
 /// What became of a configuration.
 #[derive(Debug)]
@@ -63,7 +68,7 @@ pub fn import(file: &str, text: &str, preset: &str) -> Import {
     let fails = |sources, diagnostics| Import { sources, diagnostics, spec: None };
     let entries = match json::entries(text, id) {
         Ok(entries) => entries,
-        Err(problem) => return fails(sources, vec![problem]),
+        Err(problem) => return fails(sources, vec![*problem]),
     };
     let (class, place) = match class(&entries, Span::new(id, 0, text.find('{').map_or(0, |at| at + 1))) {
         Ok(found) => found,
@@ -85,7 +90,9 @@ pub fn import(file: &str, text: &str, preset: &str) -> Import {
 /// A spec that compiles, or what its family has against it.
 fn verified(spec: ImportedSpec, sources: SourceMap) -> Import {
     let name = "imported.arch";
-    let compiled = compile(name, Some(&spec.preset), &[], &[(name, spec.text.as_str())], &Options::default());
+    let budget = Budget { nodes: MAX_NODES, ..Budget::default() };
+    let options = Options { budget, ..Options::default() };
+    let compiled = compile(name, Some(&spec.preset), &[], &[(name, spec.text.as_str())], &options);
     match compiled {
         Ok(compiled) if compiled.graph.is_some() => Import { sources, diagnostics: vec![], spec: Some(spec) },
         Ok(compiled) => {
