@@ -1,0 +1,87 @@
+//! The training process of a model, as its spec declares it.
+
+use crate::{Level, Precondition, Prediction, ProcessError, Schedule, Times, Weighting};
+use serde::{Deserialize, Serialize};
+
+/// How noise is added to a model's data, and what the model predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Which levels of noise there are.
+    pub schedule: Schedule,
+    /// What the output stands for.
+    pub prediction: Prediction,
+    /// What stands around the network.
+    pub precondition: Precondition,
+    /// How much each level of noise counts.
+    pub weighting: Weighting,
+    /// Which levels of noise are trained on.
+    pub times: Times,
+    /// The variance of reverse steps.
+    pub variance: Variance,
+    /// Standard deviation of the data, if it is declared.
+    pub data_std: Option<f64>,
+}
+
+/// The variance of the reverse steps of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variance {
+    /// That of the posterior, a lower bound (Ho et al. 2020, section 3.2).
+    FixedSmall,
+    /// That of the step, an upper bound.
+    FixedLarge,
+    /// Between the two, where a second half of the output says (Nichol & Dhariwal 2021, equation 15).
+    LearnedRange,
+}
+
+impl Variance {
+    /// Names in a spec.
+    pub const NAMES: [&'static str; 3] = ["fixed_small", "fixed_large", "learned_range"];
+
+    /// The variance with a name.
+    pub fn named(name: &str) -> Result<Self, ProcessError> {
+        match name {
+            "fixed_small" => Ok(Self::FixedSmall),
+            "fixed_large" => Ok(Self::FixedLarge),
+            "learned_range" => Ok(Self::LearnedRange),
+            other => {
+                Err(ProcessError::Unknown { what: "variance", name: other.to_owned(), known: Self::NAMES.to_vec() })
+            }
+        }
+    }
+
+    /// Its name in a spec.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FixedSmall => "fixed_small",
+            Self::FixedLarge => "fixed_large",
+            Self::LearnedRange => "learned_range",
+        }
+    }
+}
+
+impl Process {
+    /// Whether its numbers make sense.
+    pub fn validate(&self) -> Result<(), ProcessError> {
+        self.schedule.validate()?;
+        self.precondition.validate()?;
+        self.weighting.validate()?;
+        self.times.validate()?;
+        if let Some(std) = self.data_std {
+            crate::ranges::positive("data_std", std)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the noisiest level holds no signal at all.
+    pub fn reaches_zero_snr(&self) -> Result<bool, ProcessError> {
+        Ok(self.noisiest()?.signal == 0.0)
+    }
+
+    /// The noisiest level.
+    pub fn noisiest(&self) -> Result<Level, ProcessError> {
+        let levels = self.schedule.levels(2)?;
+        levels.last().copied().ok_or(ProcessError::TooFewSteps { what: "a schedule", least: 1, steps: 0 })
+    }
+}
