@@ -93,6 +93,65 @@ pub const SKIP_OPTIONS: &[Word] = &[
     word("drop", "drop: 0.05", "in training, leaves it out of a sample with this probability"),
 ];
 
+/// Entries of a `process`.
+pub const PROCESS_ENTRIES: &[Word] = &[
+    word("schedule", "schedule: cosine", "which levels of noise there are"),
+    word("prediction", "prediction: v", "what the output of the network stands for"),
+    word("precondition", "precondition: edm(sigma_data: 0.5)", "what stands around the network"),
+    word("weighting", "weighting: min_snr(gamma: 5)", "how much the loss of each level of noise counts"),
+    word("times", "times: log_normal(mean: -1.2, std: 1.2)", "which levels of noise are trained on, and how often"),
+    word("variance", "variance: learned_range", "the variance of the reverse steps of a chain"),
+    word("data_std", "data_std: 0.5", "standard deviation of the data, where it is known"),
+];
+
+/// Noise schedules. Parameters stand in the parentheses of the form, in their order.
+pub const SCHEDULES: &[Word] = &[
+    word("linear", "linear(start, end, steps, zero_terminal_snr)", "variances of steps in equal distances"),
+    word("scaled_linear", "scaled_linear(start, end, steps, zero_terminal_snr)", "squares of equal distances"),
+    word("cosine", "cosine(offset, largest, steps, zero_terminal_snr)", "what is kept goes like a squared cosine"),
+    word("ve", "ve(sigma_min, sigma_max)", "deviations in equal ratios, added to the data"),
+    word("edm", "edm(sigma_min, sigma_max, rho)", "deviations whose `1/rho`-th powers have equal distances"),
+    word("flow", "flow(shift, steps)", "the straight line from data to noise"),
+];
+
+/// What a network predicts, for `x = a * x0 + b * n`.
+pub const PREDICTIONS: &[Word] = &[
+    word("eps", "eps", "the noise `n`"),
+    word("x0", "x0", "the data"),
+    word("v", "v", "`a * n - b * x0`"),
+    word("flow", "flow", "`n - x0`"),
+];
+
+/// What stands around a network.
+pub const PRECONDITIONS: &[Word] = &[
+    word("none", "none", "nothing; also where the model itself holds it"),
+    word("edm", "edm(sigma_data)", "the coefficients of EDM for data of that deviation"),
+];
+
+/// How much the loss of a level of noise counts.
+pub const WEIGHTINGS: &[Word] = &[
+    word("uniform", "uniform", "all alike"),
+    word("min_snr", "min_snr(gamma)", "an error of the data times `min(SNR, gamma)`"),
+    word("p2", "p2(k, gamma)", "an error of the noise times `(k + SNR)^-gamma`"),
+    word("edm", "edm(sigma_data)", "an error of the data times `(sigma^2 + sigma_data^2) / (sigma * sigma_data)^2`"),
+    word("sigma_sqrt", "sigma_sqrt", "an error of the velocity times `1 / b^2`"),
+    word("cosmap", "cosmap", "an error of the velocity times `2 / (pi * (a^2 + b^2))`"),
+];
+
+/// Which levels of noise are trained on.
+pub const TIMES: &[Word] = &[
+    word("uniform", "uniform", "all alike"),
+    word("log_normal", "log_normal(mean, std)", "deviations whose logarithm is normal"),
+    word("logit_normal", "logit_normal(mean, std)", "points of the line whose logit is normal"),
+];
+
+/// The variance of the reverse steps of a chain.
+pub const VARIANCES: &[Word] = &[
+    word("fixed_small", "fixed_small", "that of the posterior"),
+    word("fixed_large", "fixed_large", "that of the step"),
+    word("learned_range", "learned_range", "between the two, where a second half of the output says"),
+];
+
 /// Values with a name.
 pub const CONSTANTS: &[Word] = &[
     word("inf", "inf", "infinity"),

@@ -178,6 +178,8 @@ pub enum StatementKind {
     Init(Vec<InitRule>),
     /// `order attentions, resnets`
     Order(Vec<Name>),
+    /// `process { schedule: cosine }`; every entry has a name.
+    Process(Vec<Argument>),
     For(Box<For>),
     Section(Section),
     Expr(Expr),

@@ -79,11 +79,12 @@ struct Line {
 
 /// An open bracket: what its lines are indented by, and what the line that opened it is indented by.
 struct Open {
-    sign: u8,
     content: usize,
     opener: usize,
     /// `{` of an import list, which stands tight.
     tight: bool,
+    /// `{` of a process, which holds a list.
+    list: bool,
 }
 
 fn layout(tokens: &[Token<'_>]) -> String {
@@ -122,7 +123,8 @@ fn layout(tokens: &[Token<'_>]) -> String {
             match token.text.as_bytes() {
                 [sign @ (b'(' | b'[' | b'{')] => {
                     let tight = *sign == b'{' && previous.is_some_and(|p| p.text == ".");
-                    open.push(Open { sign: *sign, content: indent + INDENT, opener: indent, tight });
+                    let list = *sign != b'{' || previous.is_some_and(|p| p.text == "process");
+                    open.push(Open { content: indent + INDENT, opener: indent, tight, list });
                 }
                 [b')' | b']' | b'}'] => {
                     open.pop();
@@ -145,8 +147,8 @@ fn line_indent(token: &Token<'_>, previous: Option<Token<'_>>, open: &[Open]) ->
     if matches!(token.text, "}" | ")" | "]") && token.rule == Kind::Sign {
         return innermost.opener;
     }
-    let new_item = previous.is_none_or(|p| matches!(p.text, "{" | "(" | "[" | ",") && p.rule == Kind::Sign)
-        && innermost.sign != b'{';
+    let new_item =
+        previous.is_none_or(|p| matches!(p.text, "{" | "(" | "[" | ",") && p.rule == Kind::Sign) && innermost.list;
     let extra = if !new_item && continues(token, previous) { INDENT } else { 0 };
     innermost.content + extra
 }

@@ -72,19 +72,19 @@ impl<T: Field, E: From<ProcessError>, F: FnMut(&T, f64) -> Result<Output<T>, E>>
     type Error = E;
 
     fn denoise(&mut self, x: &T, at: Point) -> Result<Denoised<T>, E> {
-        let own = at.level.on(self.scale)?;
+        // Preconditioning is stated for data to which noise was added.
+        let scale = if self.precondition == Precondition::None { self.scale } else { Scale::VarianceExploding };
+        let own = at.level.on(scale)?;
         let input = x.scaled(at.level.factor_to(own));
-        let (x0, noise, variance) = if let Some(c) = self.precondition.at(own)? {
+        if let Some(c) = self.precondition.at(own)? {
             let output = (self.network)(&input.scaled(c.input), c.noise)?;
             let x0 = T::combine(c.skip, &input, c.out, &output.prediction);
             let noise = Prediction::X0.noise_of(&input, &x0, own)?;
-            (x0, noise, output.variance)
-        } else {
-            let output = (self.network)(&input, at.time)?;
-            let x0 = self.prediction.data_of(&input, &output.prediction, own)?;
-            let noise = self.prediction.noise_of(&input, &output.prediction, own)?;
-            (x0, noise, output.variance)
-        };
-        Ok(Denoised { x0, noise, variance })
+            return Ok(Denoised { x0, noise, variance: output.variance });
+        }
+        let output = (self.network)(&input, at.time)?;
+        let x0 = self.prediction.data_of(&input, &output.prediction, own)?;
+        let noise = self.prediction.noise_of(&input, &output.prediction, own)?;
+        Ok(Denoised { x0, noise, variance: output.variance })
     }
 }

@@ -10,6 +10,7 @@
 
 mod chain;
 mod denoiser;
+mod describe;
 mod error;
 mod field;
 mod guidance;

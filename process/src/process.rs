@@ -68,6 +68,16 @@ impl Process {
         self.precondition.validate()?;
         self.weighting.validate()?;
         self.times.validate()?;
+        let contradiction = |text: &str| Err(ProcessError::Contradiction(text.to_owned()));
+        match (self.times, self.schedule) {
+            (Times::LogNormal { .. }, Schedule::Steps { .. } | Schedule::Flow { .. }) => {
+                return contradiction("`log_normal` draws deviations of the noise, for the schedules `edm` and `ve`");
+            }
+            (Times::LogitNormal { .. }, Schedule::Steps { .. } | Schedule::Ve { .. } | Schedule::Edm { .. }) => {
+                return contradiction("`logit_normal` draws points of a straight line, for the schedule `flow`");
+            }
+            (Times::Uniform, _) | (Times::LogNormal { .. }, _) | (Times::LogitNormal { .. }, _) => {}
+        }
         if let Some(std) = self.data_std {
             crate::ranges::positive("data_std", std)?;
         }

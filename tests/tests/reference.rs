@@ -35,6 +35,7 @@ const NOT_WRITTEN: &[&str] = &[
     "item_word",
     "keyword",
     "order_head",
+    "process_head",
     "rule_part",
     "skip_head",
     "text_char",
@@ -90,6 +91,13 @@ fn every_sign_and_word_is_shown() {
         words::TYPES,
         words::RESIDUAL_OPTIONS,
         words::SKIP_OPTIONS,
+        words::PROCESS_ENTRIES,
+        words::SCHEDULES,
+        words::PREDICTIONS,
+        words::PRECONDITIONS,
+        words::WEIGHTINGS,
+        words::TIMES,
+        words::VARIANCES,
     ];
     let words = tables.into_iter().flat_map(words::names).chain(Kind::ALL.map(Kind::name)).map(str::to_owned);
     let shown = shown();

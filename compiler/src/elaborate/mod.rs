@@ -15,6 +15,7 @@ mod lost_rows;
 mod model;
 mod naming;
 mod operator;
+mod process;
 mod residual;
 mod skip;
 mod stage;

@@ -79,6 +79,7 @@ impl Elaborator<'_> {
             StatementKind::Order(names) => {
                 self.naming.set_order(names.iter().map(|name| name.text.clone()).collect());
             }
+            StatementKind::Process(entries) => self.process(entries, statement.span),
             StatementKind::For(repeat) => self.repeat(repeat, statement.span),
             StatementKind::Section(section) => self.section(section, statement.span),
             StatementKind::Expr(expr) => {

@@ -21,6 +21,8 @@ pub struct Document {
     pub preset: Option<String>,
     pub docs: String,
     pub hyperparameters: IndexMap<String, Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<archc_process::Process>,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
     /// Sizes that have to be whole numbers.
@@ -112,6 +114,7 @@ impl Document {
             preset: graph.preset.as_ref().map(|name| name.to_string()),
             docs: graph.docs.clone(),
             hyperparameters: graph.hyperparameters.iter().map(|(n, v)| (n.to_string(), v.clone())).collect(),
+            process: graph.process.as_ref().map(|declared| declared.process),
             inputs: graph.inputs.iter().map(|input| port(&input.name, input.node)).collect(),
             outputs: graph.outputs.iter().map(|output| port(&output.name, output.node)).collect(),
             constraints: graph

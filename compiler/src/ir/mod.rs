@@ -25,6 +25,7 @@ use crate::init::{Fans, Init};
 use crate::ops::{Op, ParameterCells, Storage, attribute::Shown};
 use crate::types::Type;
 use archc_grammar::{Frame, Span};
+use archc_process::Process;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
@@ -220,6 +221,25 @@ pub struct AllowEntry {
     pub outer: Option<u32>,
 }
 
+/// The training process that a model declares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declared {
+    pub process: Process,
+    /// The statement.
+    pub span: Span,
+    /// Where what it says is written, by entry.
+    pub entries: Vec<(Arc<str>, Span)>,
+    /// Innermost `#[allow]` in force, as an index into [`Graph::allows`].
+    pub allow: Option<u32>,
+}
+
+impl Declared {
+    /// The entry of that name, or the statement where it is left out.
+    pub fn place(&self, entry: &str) -> Span {
+        self.entries.iter().find(|(own, _)| **own == *entry).map_or(self.span, |(_, span)| *span)
+    }
+}
+
 /// A model with everything in it.
 #[derive(Clone, Debug)]
 pub struct Graph {
@@ -237,6 +257,8 @@ pub struct Graph {
     /// Sizes of symbols where the spec names a typical one.
     pub typical: Sizes,
     pub allows: Vec<AllowEntry>,
+    /// How it is trained, if the spec says so.
+    pub process: Option<Declared>,
     scopes: Vec<Scope>,
     nodes: DiGraph<Node, u16>,
 }
@@ -255,6 +277,7 @@ impl Graph {
             constraints: vec![],
             typical: Sizes::new(),
             allows: vec![],
+            process: None,
             scopes: vec![root],
             nodes: DiGraph::new(),
         }
@@ -371,7 +394,15 @@ impl Graph {
 
     /// Whether an `#[allow]` for that rule is in force at a node, and which.
     pub fn allowed(&self, node: NodeId, rule: &str) -> Option<u32> {
-        let mut next = self.node(node).allow;
+        self.allowed_from(self.node(node).allow, rule)
+    }
+
+    /// Whether an `#[allow]` for that rule is in force at the process, and which.
+    pub fn allowed_in_process(&self, rule: &str) -> Option<u32> {
+        self.allowed_from(self.process.as_ref()?.allow, rule)
+    }
+
+    fn allowed_from(&self, mut next: Option<u32>, rule: &str) -> Option<u32> {
         while let Some(at) = next {
             let entry = self.allows.get(at as usize)?;
             if *entry.rule == *rule {

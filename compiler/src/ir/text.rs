@@ -196,6 +196,13 @@ impl<'g> Printer<'g> {
         if !needs.is_empty() {
             let _ = writeln!(text, "where {}", needs.join(", "));
         }
+        if let Some(declared) = &graph.process {
+            let _ = writeln!(text, "process {{");
+            for (name, value) in declared.process.entries() {
+                let _ = writeln!(text, "{INDENT}{name}: {value}");
+            }
+            text.push_str("}\n");
+        }
         let _ = writeln!(text, "parameters {}", graph.parameter_elements());
         text.push('\n');
         for input in &graph.inputs {

@@ -53,6 +53,10 @@ fn named(tried: &[Rule], before: &str, region_head: &str) -> Option<&'static str
     let is_stage = has(Rule::stage_input) || has(Rule::ident);
     Some(if has(Rule::kw_in) {
         "`in`"
+    } else if word_at(region_head) == "process"
+        && (has(Rule::process_entry) || has(Rule::colon) || before.ends_with('{'))
+    {
+        if has(Rule::colon) { "`:` and a value" } else { "an entry, `name: value`" }
     } else if has(Rule::colon) {
         "`:` and a type"
     } else if has(Rule::eq) && has(Rule::save_sign) && region_head.contains("<-") {

@@ -47,6 +47,9 @@ pub(super) fn statement(source: &str, file: FileId, start: usize, text: &str) ->
         "init" if is_followed_by_name(text) => Rule::lone_init,
         "skip" if is_followed_by_name(text) => Rule::lone_skip,
         "order" if is_followed_by_name(text) => Rule::lone_order,
+        "process" if text.trim_start_matches(is_word).trim_start_matches([' ', '\t']).starts_with('{') => {
+            Rule::lone_process
+        }
         "encoder" | "bottleneck" | "decoder" => Rule::lone_section,
         _ => match text.find(['=', '<', '-', '\n', '(', '{']).and_then(|at| text.get(..at).zip(text.get(at..))) {
             Some((_, rest)) if rest.starts_with("<-") => Rule::lone_save,

@@ -88,6 +88,7 @@ fn sign(place: &Place<'_>) -> Option<&'static str> {
         "=" if head.ends_with('=') => "equality is `==`",
         "=" if in_body && head.ends_with(['+', '-', '*', '/']) => "write the name twice: `h = h + ..`",
         "=" if rest.starts_with("=<") => "write `<=`",
+        "=" if place.starts_with(&["process"]) => "entries have a colon: `schedule: cosine`",
         "=" if context == Context::Parameters => "a parameter needs a type: `heads: int = 4`",
         "=" if context == Context::Arguments => "arguments are named with a colon: `name: value`",
         "=" if place.starts_with(&["if", "assert"]) => "equality is `==`",
@@ -206,7 +207,9 @@ fn keyword(place: &Place<'_>) -> Option<&'static str> {
         "block" | "model" | "preset" | "use" if context == Context::Statement => {
             "blocks, models, presets and imports stand at the top level of a file"
         }
-        "let" | "for" | "if" | "encoder" | "decoder" | "bottleneck" | "skip" | "init" if context == Context::Item => {
+        "let" | "for" | "if" | "encoder" | "decoder" | "bottleneck" | "skip" | "init" | "process"
+            if context == Context::Item =>
+        {
             "statements stand in the body of a block or a model"
         }
         "arch" if context == Context::Item => "the edition is a number on the first line: `arch 1`",

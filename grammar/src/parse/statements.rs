@@ -2,9 +2,10 @@
 
 use super::{Builder, Children, Rule, children, explain, take};
 use crate::ast::{
-    Body, Expr, ExprKind, For, InitRule, Name, ParameterPath, Pattern, Section, SectionKind, StageBody, Statement,
-    StatementKind,
+    Argument, Body, Expr, ExprKind, For, InitRule, Name, ParameterPath, Pattern, Section, SectionKind, StageBody,
+    Statement, StatementKind,
 };
+use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 use pest::iterators::Pair;
 use std::sync::Arc;
@@ -89,6 +90,7 @@ impl Builder<'_> {
             Rule::init_statement => StatementKind::Init(self.init_statement(pair)),
             Rule::skip_statement => self.skip_statement(pair)?,
             Rule::order_statement => StatementKind::Order(children(pair).map(|name| self.name(&name)).collect()),
+            Rule::process_statement => StatementKind::Process(self.process(pair)),
             Rule::section => self.section(pair)?,
             Rule::save_statement => {
                 let (skip, value) = self.name_and_value(pair)?;
@@ -167,6 +169,34 @@ impl Builder<'_> {
         Some(StatementKind::Skip { name, arguments })
     }
 
+    /// `process { schedule: cosine }`, entries on lines of their own or with `,` or `;` between them
+    fn process(&mut self, pair: Pair<'_, Rule>) -> Vec<Argument> {
+        let mut entries: Vec<Argument> = vec![];
+        for entry in children(pair).filter(|pair| pair.as_rule() == Rule::process_entry) {
+            let span = self.span(&entry);
+            let mut inner = children(entry);
+            let (Some(name), Some(value)) = (inner.next(), inner.next()) else { continue };
+            let name = self.name(&name);
+            let before = entries.last().map(|entry| entry.value.span);
+            if let Some(before) = before
+                && self.runs_on(before, span)
+            {
+                let problem = Diagnostic::error("syntax/statement", "two entries of a process run into each other")
+                    .label(name.span, "a second entry on the line of the first")
+                    .help("put it on a line of its own, or a `,` before it");
+                self.report(problem);
+            }
+            entries.push(Argument { name: Some(name), value: self.expr(value) });
+        }
+        entries
+    }
+
+    /// Whether nothing stands between two pieces of a line.
+    fn runs_on(&self, before: Span, after: Span) -> bool {
+        let between = self.source.get(before.end as usize..after.start as usize).unwrap_or("\n");
+        !between.contains(['\n', ';', ','])
+    }
+
     /// `bottleneck @mid_block { .. }`
     fn section(&mut self, pair: Pair<'_, Rule>) -> Option<StatementKind> {
         let mut inner = children(pair);
@@ -228,6 +258,7 @@ fn poison(statement: &mut Statement) {
         StatementKind::Skip { .. }
         | StatementKind::Init(_)
         | StatementKind::Order(_)
+        | StatementKind::Process(_)
         | StatementKind::For(_)
         | StatementKind::Section(_) => {}
     }

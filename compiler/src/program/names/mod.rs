@@ -297,6 +297,7 @@ impl Checker<'_> {
                 }
             }
             StatementKind::Order(_) => {}
+            StatementKind::Process(entries) => self.process(entries, inside),
             StatementKind::For(repeat) => {
                 self.expr(&repeat.iterable, inside);
                 let depth = self.bound.stack.len();
@@ -311,6 +312,19 @@ impl Checker<'_> {
                 self.body(&section.body, inside);
             }
             StatementKind::Expr(expr) => self.expr(expr, inside),
+        }
+    }
+
+    /// What an entry says is a word with numbers, which are looked at when it is evaluated.
+    fn process(&mut self, entries: &[Argument], inside: &str) {
+        for entry in entries {
+            match &entry.value.kind {
+                ExprKind::Name(_) => {}
+                ExprKind::Call { callee, arguments } if matches!(callee.kind, ExprKind::Name(_)) => {
+                    self.arguments(arguments, &Callee::Plain, inside);
+                }
+                _ => self.expr(&entry.value, inside),
+            }
         }
     }
 
