@@ -49,6 +49,12 @@ impl Weighting {
         }
     }
 
+    /// The deviation of the data that it is made for.
+    #[must_use]
+    pub fn sigma_data(self) -> Option<f64> {
+        if let Self::Edm { sigma_data } = self { Some(sigma_data) } else { None }
+    }
+
     /// The weight of the squared error of a network's output.
     ///
     /// Weightings that are stated for another prediction are carried over: an error of the output is `q` times as large
@@ -88,10 +94,16 @@ impl Weighting {
         within("the weight of the loss", weight, weight.is_finite(), "finite at every level of noise")
     }
 
-    /// The weight of the squared error of a preconditioned network's own output.
-    pub fn weight_inside(self, precondition: Precondition, at: Level) -> Result<f64, ProcessError> {
-        let weight = self.weight(Prediction::X0, at)?;
-        Ok(precondition.at(at)?.map_or(weight, |c| weight * c.out * c.out))
+    /// The weight of the squared error of a preconditioned network's own output, where the loss is that of a prediction.
+    pub fn weight_inside(
+        self,
+        prediction: Prediction,
+        precondition: Precondition,
+        at: Level,
+    ) -> Result<f64, ProcessError> {
+        let weight = self.weight(prediction, at)?;
+        let (_, q) = prediction.data(at)?;
+        Ok(precondition.at(at)?.map_or(weight, |c| weight * (c.out / q) * (c.out / q)))
     }
 }
 

@@ -121,7 +121,7 @@ fn edm_equals_the_reference() {
         let names = ["c_skip", "c_out", "c_in", "c_noise", "loss_weight"];
         let ours = [c.skip, c.out, c.input, c.noise, weight];
         each_close("preconditioning", &ours, &names.map(|name| number(&exact[name])), 1e-13);
-        let inside = Weighting::Edm { sigma_data }.weight_inside(Precondition::EDM, at).unwrap();
+        let inside = Weighting::Edm { sigma_data }.weight_inside(Prediction::X0, Precondition::EDM, at).unwrap();
         close("the weight of the network's own output", &[inside], &[1.0], 1e-12);
     }
     let training = &file["training_noise"];

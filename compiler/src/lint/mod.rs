@@ -5,6 +5,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
+mod noise;
 mod rules;
 
 use crate::analysis::liveness::Liveness;
@@ -16,6 +17,7 @@ use crate::source::SourceMap;
 use crate::suggest::did_you_mean;
 use archc_grammar::{Diagnostic, Level, Span};
 use indexmap::IndexMap;
+pub(crate) use noise::{Preconditioning, noisy_input, numbers_at, process_node};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,11 +124,15 @@ macro_rules! for_each_rule {
         $apply! {
             attention_heads => AttentionHeads,
             dead_product => DeadProduct,
+            eps_at_zero_snr => EpsAtZeroSnr,
             missing_zero => MissingZero,
             modulation_without_one => ModulationWithoutOne,
+            preconditioning_identity => PreconditioningIdentity,
+            sigma_data_mismatch => SigmaDataMismatch,
             softmax_singleton => SoftmaxSingleton,
             spatial_divisibility => SpatialDivisibility,
             unnormalized_add => UnnormalizedAdd,
+            unscaled_ve_input => UnscaledVeInput,
             zero_in_name_only => ZeroInNameOnly,
         }
     };
@@ -201,7 +207,9 @@ pub fn lint(graph: &Graph, sources: &SourceMap, levels: &Levels) -> Findings {
     for rule in rules() {
         let Some(level) = levels.of(rule) else { continue };
         for (node, mut problem) in (rule.run)(&context) {
-            if let Some(allow) = graph.allowed(node, rule.id) {
+            // What is found in a process is excused at the process, or around it.
+            let of_process = if rule.id.starts_with("process/") { graph.allowed_in_process(rule.id) } else { None };
+            if let Some(allow) = of_process.or_else(|| graph.allowed(node, rule.id)) {
                 used.extend(graph.allows.get(allow as usize).map(|entry| entry.span));
                 continue;
             }
