@@ -166,7 +166,10 @@ impl Elaborator<'_> {
                 first_value = None;
             }
         }
-        let leading = parameters.iter().take_while(|(_, takes)| *takes == Some(Takes::Tensor)).count();
+        let named = |name: &str| arguments.iter().any(|own| own.name.as_ref().is_some_and(|own| &*own.text == name));
+        let open = |(name, takes): &&(&str, Option<Takes>)| *takes == Some(Takes::Tensor) && !named(name);
+        // The first tensor, and those behind it that the call does not give by name.
+        let leading = if variadic { 0 } else { parameters.iter().take_while(open).count().max(1) };
         let pending = if is_stage { leading.min(lacking) } else { 0 };
         let bound = match callee {
             Callee::Operator(signature) => {

@@ -80,6 +80,8 @@ functions! {
     Sigmoid = "sigmoid", |x| 1.0 / (1.0 + libm::exp(-x)), 0.25, "Logistic function, `1 / (1 + exp(-x))`: a gate in (0, 1).";
     Silu = "silu", |x| x / (1.0 + libm::exp(-x)), 0.5, "SiLU, `x * sigmoid(x)`. Elfwing et al. 2018.";
     Sin = "sin", libm::sin, 1.0, "Sine.";
+    Softplus = "softplus", |x| x.max(0.0) + libm::log1p(libm::exp(-x.abs())), 0.5,
+        "`log(1 + exp(x))`, a smooth ReLU that is never below zero: what turns a free parameter into a positive slope.";
     Tanh = "tanh", libm::tanh, 1.0, "Hyperbolic tangent.";
 }
 

@@ -23,6 +23,8 @@ impl Lower for Activation {
             Function::Sigmoid => activation::sigmoid(x),
             Function::Silu => activation::silu(x),
             Function::Sin => x.sin(),
+            // `log(1 + exp(x))` overflows long before its value does.
+            Function::Softplus => activation::log_sigmoid(x.neg()).neg(),
             Function::Tanh => activation::tanh(x),
         };
         Value::Float(B::float_reshape(y.into_primitive().tensor(), burn::tensor::Shape::from(call.shape)))
