@@ -146,7 +146,7 @@ pub enum Passage {
     Gate,
     /// Brings elements to unit scale.
     Normalize,
-    /// Changes the resolution and nothing else.
+    /// Changes the resolution, or filters over positions by fixed weights, and nothing else.
     Resample,
     /// Maps the channels at each position by itself.
     Project,
@@ -317,6 +317,7 @@ macro_rules! for_each_operator {
             Dropout => dropout,
             Embedding => embedding,
             EndToken => end_token,
+            Fourier => fourier,
             GroupNorm => group_norm,
             Indices => indices,
             LayerNorm => layer_norm,
