@@ -11,6 +11,7 @@ pub const STD: &[(&str, &str)] = &[
     ("magnitude", include_str!("../../specs/std/magnitude.arch")),
     ("noise", include_str!("../../specs/std/noise.arch")),
     ("prelude", include_str!("../../specs/std/prelude.arch")),
+    ("skip", include_str!("../../specs/std/skip.arch")),
     ("transformer", include_str!("../../specs/std/transformer.arch")),
     ("unet", include_str!("../../specs/std/unet.arch")),
     ("video", include_str!("../../specs/std/video.arch")),

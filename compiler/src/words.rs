@@ -88,10 +88,17 @@ pub const SKIP_OPTIONS: &[Word] = &[
     word("norm", "norm: group_norm(32)", "a stage that the saved feature goes through first"),
     word("scale", "scale: 0.7", "multiplies it by a number or a tensor, or sends it through a stage"),
     word("gate", "gate: g", "multiplies it by a tensor, or by what a stage makes of it, or of both features"),
-    word("renorm", "renorm: true", "divides the result by `sqrt(1 + factor^2)`"),
+    word(
+        "renorm",
+        "renorm: true",
+        "divides the result by `sqrt(1 + factor^2)`, by what `expected(decoder, saved, correlation)` says, or sends it through a stage",
+    ),
     word("filter", "filter: conv2d(64, kernel: 3)", "a second stage, behind `norm`"),
     word("drop", "drop: 0.05", "in training, leaves it out of a sample with this probability"),
 ];
+
+/// What `renorm:` of a skip may be besides a truth value and a stage.
+pub const EXPECTED: &str = "expected";
 
 /// Entries of a `process`.
 pub const PROCESS_ENTRIES: &[Word] = &[

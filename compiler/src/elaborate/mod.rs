@@ -16,6 +16,7 @@ mod model;
 mod naming;
 mod operator;
 mod process;
+mod renorm;
 mod residual;
 mod skip;
 mod stage;

@@ -1,17 +1,17 @@
 //! `skip`, `<-` and `join`: features that are saved here and return there.
 
 use super::Elaborator;
+use super::renorm::Renorm;
 use super::take::Takes;
 use super::value::{Stage, StageKind, Value};
 use crate::ir::{NodeId, Role};
-use crate::ops::activation::Function;
 use crate::ops::attribute::Rate;
 use crate::ops::concat::JoinAxis;
 use crate::ops::dropout::MaskUnit;
-use crate::ops::{Activation, Add, Affine, Concat, Dropout, Multiply, Op};
+use crate::ops::{Add, Affine, Concat, Dropout, Multiply, Op};
 use crate::types::{Axis, Kind};
 use crate::words;
-use archc_grammar::ast::{Argument, Expr, Name};
+use archc_grammar::ast::{Argument, Expr, ExprKind, Name};
 use archc_grammar::{Diagnostic, Label, Span};
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use std::sync::Arc;
 pub(super) struct SkipState {
     name: Arc<str>,
     span: Span,
-    policy: Policy,
+    /// None where something is wrong with it, which has been reported.
+    policy: Option<Policy>,
     saved: Vec<Saved>,
     /// Reported as unbalanced already.
     broken: bool,
@@ -33,7 +34,7 @@ struct Policy {
     gate: Option<(Value, Span)>,
     drop: Option<(f64, Span)>,
     fuse: Option<Arc<Stage>>,
-    renorm: bool,
+    renorm: Renorm,
 }
 
 struct Saved {
@@ -46,7 +47,6 @@ impl Elaborator<'_> {
     pub(super) fn skip_statement(&mut self, name: &Name, arguments: &[Argument], span: Span) {
         let policy = self.policy(arguments, span);
         let broken = policy.is_none();
-        let policy = policy.unwrap_or_default();
         self.skips.push(SkipState { name: name.text.clone(), span, policy, saved: vec![], broken });
         self.bind(&name.text, Value::Skip(self.skips.len() - 1));
     }
@@ -61,11 +61,18 @@ impl Elaborator<'_> {
             }
             let at = argument.value.span;
             let word = &*name.text;
+            if word == "fuse" && self.fuses_by_attention(&argument.value) {
+                return None;
+            }
             // A fusion lacks the decoder feature and the skip; a gate may look at both.
             let value = match word {
                 "fuse" => self.lacking(2, |elaborator| elaborator.eval_stage(&argument.value)),
                 "gate" => self.lacking(2, |elaborator| elaborator.eval(&argument.value)),
                 "norm" | "filter" => self.eval_stage(&argument.value),
+                "renorm" => {
+                    policy.renorm = self.renorm(&argument.value)?;
+                    continue;
+                }
                 _ => self.eval(&argument.value),
             };
             match (word, value) {
@@ -73,7 +80,6 @@ impl Elaborator<'_> {
                 ("fuse", Value::Stage(stage)) => policy.fuse = Some(stage),
                 ("norm", Value::Stage(stage)) => policy.norm = Some(stage),
                 ("filter", Value::Stage(stage)) => policy.filter = Some(stage),
-                ("renorm", Value::Bool(renorm)) => policy.renorm = renorm,
                 ("scale", value) => policy.scale = Some((value, at)),
                 ("gate", value @ (Value::Tensor(_) | Value::Stage(_))) => policy.gate = Some((value, at)),
                 ("drop", value) if value.number().is_some_and(|rate| (0.0..1.0).contains(&rate)) => {
@@ -83,7 +89,6 @@ impl Elaborator<'_> {
                     let expected = match word {
                         "fuse" => "a stage of two tensors: `add`, `concat`, or a block",
                         "norm" | "filter" => "a stage",
-                        "renorm" => "`true` or `false`",
                         "drop" => "a probability below 1",
                         _ => "a tensor or a stage",
                     };
@@ -94,6 +99,22 @@ impl Elaborator<'_> {
             }
         }
         Some(policy)
+    }
+
+    /// Reports `fuse: attention(..)`: the operator takes three tensors, and keeps nothing of the decoder feature.
+    fn fuses_by_attention(&mut self, value: &Expr) -> bool {
+        let callee = match &value.kind {
+            ExprKind::Call { callee, .. } => &callee.kind,
+            other => other,
+        };
+        let is_attention = matches!(callee, ExprKind::Name(name) if **name == *"attention");
+        if is_attention {
+            let problem = Diagnostic::error("skip/fuse", "`attention` alone does not fuse two features")
+                .label(value.span, "it takes queries, keys and values")
+                .help("`attention_fusion(heads: 8)` of `std.skip` attends from the decoder to the saved feature");
+            self.report(problem);
+        }
+        is_attention
     }
 
     /// Runs `f`, in which the outermost call may lack that many tensors and still be a stage.
@@ -201,7 +222,7 @@ impl Elaborator<'_> {
                 .help(format!("every `join({name})` needs a `{name} <- ..` before it"));
             return self.report(problem);
         };
-        let policy = state.policy.clone();
+        let Some(policy) = state.policy.clone() else { return Value::Poison };
         let known = self.diagnostics.len();
         let fused = self.fuse(&policy, &saved, decoder, span);
         // What is wrong with a stage of the policy shows in this join.
@@ -252,10 +273,10 @@ impl Elaborator<'_> {
         let fused = self.fused(policy, saved, feature, decoder, span)?;
         let role = &mut self.graph.node_mut(fused).role;
         role.get_or_insert(Role::Skip);
-        if policy.renorm { self.renormalized(fused, factor, span) } else { Some(fused) }
+        self.renormalized(&policy.renorm, fused, factor, span)
     }
 
-    fn invoke_tensor(&mut self, stage: &Arc<Stage>, input: NodeId, span: Span) -> Option<NodeId> {
+    pub(super) fn invoke_tensor(&mut self, stage: &Arc<Stage>, input: NodeId, span: Span) -> Option<NodeId> {
         match self.invoke(stage, input) {
             Value::Tensor(node) => Some(node),
             Value::Poison => None,
@@ -381,27 +402,6 @@ impl Elaborator<'_> {
         self.report(problem);
     }
 
-    /// Divides by `sqrt(1 + factor^2)`: unit variance for independent unit-variance features.
-    fn renormalized(&mut self, fused: NodeId, factor: Factor, span: Span) -> Option<NodeId> {
-        match factor {
-            Factor::Number(alpha) => {
-                let scale = 1.0 / libm::sqrt(1.0 + alpha * alpha);
-                self.emit(Affine { scale, shift: 0.0 }.into(), &[fused], span)
-            }
-            Factor::Tensor(alpha) => {
-                let square = self.emit(Multiply {}.into(), &[alpha, alpha], span)?;
-                let sum = self.emit(Affine { scale: 1.0, shift: 1.0 }.into(), &[square], span)?;
-                let inverse = self.emit(Op::Activation(Activation { function: Function::Rsqrt }), &[sum], span)?;
-                self.emit(Multiply {}.into(), &[fused, inverse], span)
-            }
-            Factor::Opaque => {
-                let message = "`renorm` needs to know the scale of the skip";
-                self.error("skip/renorm", message, span, "its `scale:` is a stage; give a number or `learned(..)`");
-                None
-            }
-        }
-    }
-
     /// Reports what is still waiting in the skips that were declared in a body.
     pub(super) fn check_skips(&mut self, from: usize) {
         let Some(frame) = self.frames.last() else { return };
@@ -428,8 +428,9 @@ impl Elaborator<'_> {
     }
 }
 
+/// What a skip is multiplied by.
 #[derive(Clone, Copy)]
-enum Factor {
+pub(super) enum Factor {
     Number(f64),
     Tensor(NodeId),
     /// A stage that does more than multiply.

@@ -287,7 +287,7 @@ impl Checker<'_> {
                 self.expr(value, inside);
             }
             StatementKind::Skip { name, arguments } => {
-                self.arguments(arguments, &Callee::Plain, inside);
+                self.skip_options(arguments, inside);
                 self.bound.push(name.text.clone());
             }
             StatementKind::Init(rules) => {
@@ -324,6 +324,22 @@ impl Checker<'_> {
                     self.arguments(arguments, &Callee::Plain, inside);
                 }
                 _ => self.expr(&entry.value, inside),
+            }
+        }
+    }
+
+    /// `renorm: expected(..)` is no call.
+    fn skip_options(&mut self, options: &[Argument], inside: &str) {
+        for option in options {
+            match &option.value.kind {
+                ExprKind::Call { callee, arguments }
+                    if option.name.as_ref().is_some_and(|name| *name.text == *"renorm")
+                        && matches!(&callee.kind, ExprKind::Name(word)
+                            if **word == *words::EXPECTED && !self.is_bound(word) && !self.is_known(word)) =>
+                {
+                    self.arguments(arguments, &Callee::Plain, inside);
+                }
+                _ => self.argument(option, &Callee::Plain, inside),
             }
         }
     }
