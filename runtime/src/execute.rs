@@ -1,6 +1,7 @@
 //! Walking a graph.
 
 use crate::init;
+use crate::kernels::Kernels;
 use crate::module::GraphModule;
 use crate::ops::{self, Call};
 use crate::plan::{Bindings, Plan};
@@ -76,7 +77,7 @@ fn spread<B: Backend>(value: &mut Value<B>, ty: &Type, result: &Type, plan: &Pla
 
 /// Runs the graph. `inputs` are in the order of the graph's inputs; the result is in the order of its outputs. Every
 /// value is shown to `observer` when it has been computed, and freed after its last use.
-pub fn execute<B: Backend>(
+pub fn execute<B: Kernels>(
     plan: &Plan,
     module: &GraphModule<B>,
     inputs: Vec<Value<B>>,

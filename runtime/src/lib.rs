@@ -16,6 +16,7 @@ pub mod error;
 pub mod execute;
 pub mod host;
 pub mod init;
+pub mod kernels;
 pub mod module;
 mod ops;
 pub mod plan;

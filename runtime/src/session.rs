@@ -3,6 +3,7 @@
 use crate::error::RunError;
 use crate::execute::{Mode, execute};
 use crate::host::HostTensor;
+use crate::kernels::{Kernels, Tape};
 use crate::module::GraphModule;
 use crate::plan::{Bindings, Plan, fits_dtype};
 use crate::tensors::TensorFile;
@@ -11,7 +12,6 @@ use crate::weights;
 use archc_compiler::ir::{Graph, NodeId};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
-use burn::tensor::backend::{AutodiffBackend, Backend};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,17 +94,16 @@ fn cuda(graph: &Arc<Graph>, source: Weights<'_>) -> Result<Box<dyn Session>, Run
     if !driver {
         return Err(RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()));
     }
-    type Cuda = burn::backend::Cuda<f32, i32>;
-    Ok(Box::new(Engine::<Cuda>::new(graph, source, Default::default())?))
+    Ok(Box::new(Engine::<crate::kernels::Cuda>::new(graph, source, Default::default())?))
 }
 
-struct Engine<B: Backend> {
+struct Engine<B: Kernels> {
     plan: Plan,
     module: GraphModule<B>,
     device: B::Device,
 }
 
-impl<B: Backend> Engine<B> {
+impl<B: Kernels> Engine<B> {
     fn new(graph: &Arc<Graph>, source: Weights<'_>, device: B::Device) -> Result<Self, RunError> {
         let module = match source {
             Weights::Seed(seed) => GraphModule::init(graph, seed, &device),
@@ -153,7 +152,7 @@ fn largest_class(graph: &Graph, node: NodeId) -> Option<i64> {
     Some(added.unwrap_or(0).max(i64::try_from(own).ok()?))
 }
 
-impl<B: Backend> Session for Engine<B> {
+impl<B: Kernels> Session for Engine<B> {
     fn materialize(&self) {
         self.module.materialize();
     }
@@ -187,11 +186,7 @@ impl<B: Backend> Session for Engine<B> {
 }
 
 /// A run on a tape.
-fn differentiate<A: AutodiffBackend>(
-    engine: &Engine<A::InnerBackend>,
-    request: &Request,
-    bindings: &Bindings,
-) -> Response {
+fn differentiate<A: Tape>(engine: &Engine<A::InnerBackend>, request: &Request, bindings: &Bindings) -> Response {
     use burn::module::AutodiffModule;
     let module = GraphModule::<A>::from_inner(engine.module.clone());
     let device: A::Device = engine.device.clone();

@@ -32,6 +32,14 @@ impl<B: Backend> Value<B> {
         }
     }
 
+    /// The tensor as the backend has it; class indices become numbers.
+    pub fn primitive(self) -> B::FloatTensorPrimitive {
+        match self {
+            Value::Float(primitive) => primitive,
+            Value::Int(labels) => B::int_into_float(labels, burn::tensor::FloatDType::F32),
+        }
+    }
+
     /// Class indices of one rank.
     pub fn indices<const D: usize>(tensor: Tensor<B, D, Int>) -> Self {
         Value::Int(tensor.into_primitive())

@@ -3,6 +3,7 @@
 use archc_compiler::ir::Graph;
 use archc_compiler::{Options, compile};
 use archc_runtime::execute::{Mode, Unobserved, execute};
+use archc_runtime::kernels::Kernels;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::{GraphModule, HostTensor, Value};
 use burn::backend::{Autodiff, Flex};
@@ -10,7 +11,6 @@ use burn::module::{AutodiffModule, Module};
 use burn::optim::{AdamWConfig, GradientsParams, Optimizer};
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, SafetensorsStore};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ fn batch() -> (Vec<HostTensor>, Vec<f32>) {
     (inputs, target)
 }
 
-fn forward<B: Backend>(plan: &Plan, module: &GraphModule<B>, inputs: &[HostTensor], mode: Mode) -> Tensor<B, 1> {
+fn forward<B: Kernels>(plan: &Plan, module: &GraphModule<B>, inputs: &[HostTensor], mode: Mode) -> Tensor<B, 1> {
     let device = Default::default();
     let bindings: Bindings = plan.bind(inputs).expect("the inputs fit");
     let values = inputs.iter().map(|input| Value::from_host(input, &device)).collect();
@@ -61,7 +61,7 @@ fn forward<B: Backend>(plan: &Plan, module: &GraphModule<B>, inputs: &[HostTenso
     output.reshape([count])
 }
 
-fn parameters<B: Backend>(module: &GraphModule<B>) -> BTreeMap<String, Vec<f32>> {
+fn parameters<B: Kernels>(module: &GraphModule<B>) -> BTreeMap<String, Vec<f32>> {
     module.published().map(|(slot, data)| (slot.path.clone(), data)).collect()
 }
 

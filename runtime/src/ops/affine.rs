@@ -1,13 +1,13 @@
 //! Multiplication by a number and addition of a number.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Affine;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 impl Lower for Affine {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let count = call.shape.iter().product();
         let mut x: Tensor<B, 1> = call.operand().reshape([count]);
         if self.scale != 1.0 {

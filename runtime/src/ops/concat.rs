@@ -1,13 +1,13 @@
 //! Values side by side along an axis.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Concat;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Shape, Tensor};
 
 impl Lower for Concat {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let axis = call.result.axis(self.along.axis()).map_or(0, |at| at + 1);
         let batch = call.shape.first().copied().unwrap_or(1);
         let mut parts: Vec<B::FloatTensorPrimitive> = vec![];

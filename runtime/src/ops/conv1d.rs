@@ -1,15 +1,15 @@
 //! Convolution over a sequence.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Conv1d;
-use burn::tensor::backend::Backend;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
 
 impl Lower for Conv1d {
     /// With a kernel of 1 a matrix product over all tokens, else Burn's convolution, which has its channels first.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let x: Tensor<B, 3> = call.operand().tensor();
         let weight: Option<Tensor<B, 3>> = call.parameter();
         let bias: Option<Tensor<B, 1>> = call.parameter();

@@ -1,15 +1,15 @@
 //! Convolution over videos.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Conv3d;
-use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Tensor, module};
 
 impl Lower for Conv3d {
     /// Burn has the channels before the frames.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let x: Tensor<B, 5> = call.operand().tensor();
         let weight: Option<Tensor<B, 5>> = call.parameter();
         let bias: Option<Tensor<B, 1>> = call.parameter();

@@ -1,15 +1,15 @@
 //! The middle of a grid of tokens.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::dim::Dim;
 use archc_compiler::ops::CropGrid;
 use archc_compiler::types::Axis;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 impl Lower for CropGrid {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let [batch, kept, channels] = call.shape::<3>();
         let tokens = call.types.first().and_then(|x| x.dim(Axis::Token)).and_then(Dim::known).unwrap_or(1);
         let side = tokens.isqrt() as usize;

@@ -1,16 +1,16 @@
 //! Dropping of class labels in training.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::dim::Dim;
 use archc_compiler::ops::DropLabel;
 use archc_compiler::types::Axis;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Tensor, TensorData};
 use rand::Rng;
 
 impl Lower for DropLabel {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let labels = call.operand().labels();
         let Some(rng) = &mut call.masks else { return Value::indices(labels) };
         let null = call.result.dim(Axis::Class).and_then(Dim::known).unwrap_or(1) - 1;

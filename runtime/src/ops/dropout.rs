@@ -1,15 +1,15 @@
 //! Random masks in training.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Dropout;
 use archc_compiler::ops::dropout::MaskUnit;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 
 impl Lower for Dropout {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let value = call.operand();
         let Some(rng) = &mut call.masks else { return value };
         let count: usize = call.shape.iter().product();

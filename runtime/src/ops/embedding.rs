@@ -1,13 +1,13 @@
 //! Table lookup.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Embedding;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 impl Lower for Embedding {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let labels = call.operand().labels();
         let table: Option<Tensor<B, 2>> = call.parameter();
         match table {

@@ -2,14 +2,14 @@
 
 use super::{Call, Lower};
 use crate::host::HostData;
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::EndToken;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
 impl Lower for EndToken {
     /// Ids are read on the host, where the first of equal ones is sure to be found.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let [batch, channels] = call.shape::<2>();
         let x = call.operand();
         let tokens = x.shape().get(1).copied().unwrap_or(1);

@@ -2,12 +2,14 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
+use crate::kernels::Kernels;
+use crate::kernels::broadcast::{Binary, Spread};
 use crate::value::Value;
 use archc_compiler::dim::Sizes;
 use archc_compiler::ops::Op;
-use archc_compiler::types::{Axis, Kind, Type};
-use burn::tensor::Tensor;
+use archc_compiler::types::{Axis, Type};
 use burn::tensor::backend::Backend;
+use burn::tensor::{Shape, Tensor};
 use rand_chacha::ChaCha8Rng;
 use smallvec::SmallVec;
 
@@ -58,7 +60,7 @@ impl<B: Backend> Call<'_, B> {
 
 /// The half of an operator that needs Burn.
 pub(crate) trait Lower {
-    fn run<B: Backend>(&self, call: Call<'_, B>) -> Value<B>;
+    fn run<B: Kernels>(&self, call: Call<'_, B>) -> Value<B>;
 }
 
 macro_rules! lower {
@@ -66,67 +68,49 @@ macro_rules! lower {
         $(mod $module;)*
 
         /// Runs an operator.
-        pub(crate) fn run<B: Backend>(op: &Op, call: Call<'_, B>) -> Value<B> {
+        pub(crate) fn run<B: Kernels>(op: &Op, call: Call<'_, B>) -> Value<B> {
             match op { $(Op::$Name(op) => op.run(call)),* }
         }
     };
 }
 archc_compiler::for_each_operator!(lower);
 
-/// An element-wise operation on operands whose axes are aligned by meaning, not by place.
-///
-/// Burn's CPU backend vectorises operands of equal shape and a column against a matrix; everything else goes through
-/// an index iterator. Images are therefore brought to `[batch * channels, pixels]` against `[batch * channels, 1]`, and
-/// vectors are repeated over tokens first.
-pub(crate) fn elementwise<B: Backend>(
-    mut call: Call<'_, B>,
-    f: impl Fn(Tensor<B, 2>, Tensor<B, 2>) -> Tensor<B, 2>,
-) -> Value<B> {
+/// A sum or product of two operands whose axes are aligned by meaning, not by place: one of the two has all axes of the
+/// result, the other may lack some.
+pub(crate) fn elementwise<B: Kernels>(mut call: Call<'_, B>, op: Binary) -> Value<B> {
     let result = call.result;
     let shape = call.shape.clone();
     let types = std::mem::take(&mut call.types);
-    let mut operands: SmallVec<[Tensor<B, 2>; 2]> = SmallVec::new();
-    let columns = columns(result, &shape);
+    let mut operands: SmallVec<[(B::FloatTensorPrimitive, Vec<usize>); 2]> = SmallVec::new();
     for ty in &types {
         let operand = call.operand();
-        operands.push(aligned(operand, ty, result, &shape, columns));
+        let placed = placed(&operand.shape(), ty, result);
+        operands.push((operand.primitive(), placed));
     }
-    let mut operands = operands.into_iter();
-    match (operands.next(), operands.next()) {
-        (Some(a), Some(b)) => {
-            let primitive = f(a, b).into_primitive().tensor();
-            Value::Float(B::float_reshape(primitive, burn::tensor::Shape::from(shape)))
-        }
-        _ => call.operand(),
-    }
-}
-
-/// How many elements of a value share a factor per sample and channel: the trailing axes of the matrix form.
-fn columns(result: &Type, shape: &[usize]) -> usize {
-    let keep = match result.kind {
-        // [batch * channels, height * width]
-        Kind::Image => 2,
-        // [batch * frames * channels, height * width]
-        Kind::Video => 3,
-        // [batch * tokens, channels]
-        Kind::Tokens => 2,
-        // [batch * channels, tokens]
-        Kind::Sequence => 2,
-        Kind::Vector | Kind::Mask => 1,
-        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label | Kind::Ids => 1,
+    let (Some((mut b, mut b_shape)), Some((mut a, mut a_shape))) = (operands.pop(), operands.pop()) else {
+        return call.operand();
     };
-    shape.iter().skip(keep).product()
+    if a_shape != shape {
+        std::mem::swap(&mut a, &mut b);
+        std::mem::swap(&mut a_shape, &mut b_shape);
+    }
+    if a_shape != shape {
+        a = expanded::<B>(a, &a_shape, &shape);
+    }
+    let spread = Spread::of(&shape, &b_shape).or_else(|| {
+        b = expanded::<B>(b.clone(), &b_shape, &shape);
+        Spread::of(&shape, &shape)
+    });
+    let a = B::float_reshape(a, Shape::from(shape));
+    match spread {
+        Some(spread) => Value::Float(B::broadcast(op, spread, a, b)),
+        None => Value::Float(a),
+    }
 }
 
-/// An operand in the matrix form of the result: of its full size, or with a single column.
-fn aligned<B: Backend>(operand: Value<B>, ty: &Type, result: &Type, shape: &[usize], columns: usize) -> Tensor<B, 2> {
-    let rows = shape.iter().product::<usize>() / columns.max(1);
-    let own = operand.shape();
-    if own == shape {
-        return operand.reshape([rows, columns]);
-    }
-    // Put every axis of the operand where the result has it, with ones for those it lacks.
-    let mut placed = vec![1; shape.len()];
+/// The shape of an operand with its axes where the result has them, and ones for those it lacks.
+fn placed(own: &[usize], ty: &Type, result: &Type) -> Vec<usize> {
+    let mut placed = vec![1; result.kind.axes().len() + 1];
     if let (Some(slot), Some(batch)) = (placed.first_mut(), own.first()) {
         *slot = *batch;
     }
@@ -135,30 +119,12 @@ fn aligned<B: Backend>(operand: Value<B>, ty: &Type, result: &Type, shape: &[usi
             *slot = *size;
         }
     }
-    // An operand without positions needs one column only, where positions are the columns.
-    let trailing: usize = placed.iter().skip(shape.len() - trailing_axes(result)).product();
-    let one_column = trailing == 1 && columns > 1;
-    let mut target: Vec<usize> = shape.to_vec();
-    if one_column {
-        let start = target.len() - trailing_axes(result);
-        target.iter_mut().skip(start).for_each(|size| *size = 1);
-    }
-    let primitive = match operand {
-        Value::Float(primitive) => primitive,
-        labels @ Value::Int(_) => labels.labels().float().into_primitive().tensor(),
-    };
-    let primitive = B::float_reshape(primitive, burn::tensor::Shape::from(placed));
-    let primitive = B::float_expand(primitive, burn::tensor::Shape::from(target));
-    Value::<B>::Float(primitive).reshape([rows, if one_column { 1 } else { columns }])
+    placed
 }
 
-/// How many axes of a shape make the columns.
-fn trailing_axes(result: &Type) -> usize {
-    match result.kind {
-        Kind::Image | Kind::Video => 2,
-        Kind::Tokens | Kind::Sequence | Kind::Vector | Kind::Mask => 1,
-        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label | Kind::Ids => 0,
-    }
+/// Repeats an operand over the axes that it lacks.
+fn expanded<B: Backend>(x: B::FloatTensorPrimitive, own: &[usize], shape: &[usize]) -> B::FloatTensorPrimitive {
+    B::float_expand(B::float_reshape(x, Shape::from(own.to_vec())), Shape::from(shape.to_vec()))
 }
 
 /// The place of an axis in a shape with the batch in front.

@@ -2,14 +2,14 @@
 
 use super::mp_linear::unit_rows;
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::MpConv2d;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 impl Lower for MpConv2d {
     /// The convolution by the normalised weight.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let weight: Option<Tensor<B, 4>> = call.parameter();
         if let Some(weight) = weight {
             let [features, inputs, height, width] = weight.dims();

@@ -2,13 +2,14 @@
 
 use super::pixel_norm::magnitude;
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::MpLinear;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Shape, Tensor, module};
 
 impl Lower for MpLinear {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let x = call.operand();
         let inputs = x.shape().last().copied().unwrap_or(1);
         let rows = x.shape().iter().product::<usize>() / inputs.max(1);

@@ -1,6 +1,7 @@
 //! Normalisation of magnitude at each position.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::PixelNorm;
 use archc_compiler::types::Axis;
@@ -11,7 +12,7 @@ use burn::tensor::{Shape, Tensor};
 pub(crate) const SMALLEST_SQUARE: f64 = 1e-30;
 
 impl Lower for PixelNorm {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let channel = call.result.axis(Axis::Channel).map_or(0, |at| at + 1);
         let shape = call.shape.clone();
         let before: usize = shape.iter().take(channel).product();

@@ -1,15 +1,15 @@
 //! Sums and means.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Reduce;
 use archc_compiler::ops::reduce::{ReducedAxes, Reduction};
 use archc_compiler::types::Axis;
 use burn::tensor::{Shape, Tensor};
-use burn::tensor::backend::Backend;
 
 impl Lower for Reduce {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let x = call.operand();
         let own = x.shape();
         let channel = call.types.first().and_then(|ty| ty.axis(Axis::Channel)).map_or(1, |at| at + 1);

@@ -2,6 +2,7 @@
 
 use super::upsample::repeat_pixels;
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::init::filter_2d;
 use archc_compiler::ops::Resample;
@@ -12,7 +13,7 @@ use burn::tensor::{Tensor, TensorData, module};
 impl Lower for Resample {
     /// Every channel is an image of its own, so that one filter serves all of them. Means of windows that tile the
     /// image, and repeated pixels, need no convolution.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let [batch, channels, height, width] = call.shape::<4>();
         let x = call.operand();
         let stored: Option<Tensor<B, 4>> = call.parameter();

@@ -1,14 +1,14 @@
 //! Root-mean-square normalisation.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::RmsNorm;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 impl Lower for RmsNorm {
     /// On a matrix with a row for each position and head.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let channels = call.shape.last().copied().unwrap_or(1) / (self.heads as usize).max(1);
         let rows = call.shape.iter().product::<usize>() / channels.max(1);
         let x: Tensor<B, 2> = call.operand().reshape([rows, channels]);

@@ -1,16 +1,16 @@
 //! Sinusoidal features of numbers.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Sinusoid;
 use archc_compiler::ops::sinusoid::SinusoidOrder;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Shape, Tensor, TensorData};
 
 impl Lower for Sinusoid {
     /// Frequencies and products in f32 and in upstream's order of operations: at times near 1000 a rounding more or
     /// less shows in the fifth digit of the result.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let half = (self.features / 2) as usize;
         let slope = -(self.max_period.ln()) as f32;
         let divisor = (half as f64 - self.shift) as f32;

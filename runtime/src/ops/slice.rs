@@ -1,14 +1,14 @@
 //! A part of a value along an axis.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Slice;
 use burn::tensor::{Shape, Tensor};
-use burn::tensor::backend::Backend;
 
 impl Lower for Slice {
     /// With the axis in groups: `[before, groups, each, behind]`.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let axis = call.result.axis(self.along.axis()).map_or(0, |at| at + 1);
         let x = call.operand();
         let groups = self.groups as usize;

@@ -1,15 +1,15 @@
 //! Softmax.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Softmax;
 use archc_compiler::ops::softmax::SoftmaxAxis;
 use archc_compiler::types::{Axis, Kind};
-use burn::tensor::backend::Backend;
 use burn::tensor::{Shape, Tensor, activation};
 
 impl Lower for Softmax {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let channel = call.result.axis(Axis::Channel).map_or(0, |at| at + 1);
         let shape = call.shape.clone();
         let product = |sizes: &mut dyn Iterator<Item = &usize>| sizes.product::<usize>();

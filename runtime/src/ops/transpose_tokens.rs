@@ -1,13 +1,13 @@
 //! Tokens change places with what is folded into the batch.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::TransposeTokens;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 impl Lower for TransposeTokens {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let shape = call.shape::<3>();
         let x: Tensor<B, 3> = call.operand().tensor();
         let ([batch, tokens, channels], folds) = (x.dims(), shape[1]);

@@ -1,13 +1,13 @@
 //! Patches back to an image.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Unpatchify;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
 
 impl Lower for Unpatchify {
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let [batch, channels, height, width] = call.shape::<4>();
         let patch = self.patch as usize;
         let (rows, columns) = (height / patch, width / patch);

@@ -1,6 +1,7 @@
 //! Nearest-neighbour upsampling.
 
 use super::{Call, Lower};
+use crate::kernels::Kernels;
 use crate::value::Value;
 use archc_compiler::ops::Upsample;
 use burn::tensor::Tensor;
@@ -8,7 +9,7 @@ use burn::tensor::backend::Backend;
 
 impl Lower for Upsample {
     /// Each pixel repeated, then each row: no index arithmetic, and a gradient that is a sum.
-    fn run<B: Backend>(&self, mut call: Call<'_, B>) -> Value<B> {
+    fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let shape = call.shape::<4>();
         Value::of(repeat_pixels(call.operand(), shape, self.factor as usize))
     }

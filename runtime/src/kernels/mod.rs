@@ -1,0 +1,76 @@
+//! Kernels of our own for what Burn's CPU backend runs slowly: an extension of its backends.
+//!
+//! A file holds one kernel: a trait over backends whose default is made of Burn's own operations (the reference, and
+//! what other devices run), the loops for [`Flex`], its gradient under [`Autodiff`], and a test of both against the
+//! reference on random shapes. [`Kernels`] is all of them.
+//!
+//! Loops are plain Rust over slices of floats, compiled for several widths of vectors (see [`simd`]); matrix products
+//! are those of the `gemm` crate, which Burn uses as well.
+
+pub mod activation;
+pub mod attention;
+pub mod broadcast;
+pub mod conv2d;
+mod flex;
+pub mod linear;
+pub mod norm;
+mod simd;
+#[cfg(test)]
+mod testing;
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::ops::FloatTensor;
+use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+
+/// Backends that may have kernels of our own.
+pub trait Own: Backend {
+    /// Whether they have them for a tensor of this kind.
+    fn has_kernels(_: &FloatTensor<Self>) -> bool {
+        false
+    }
+}
+
+impl Own for Flex {
+    fn has_kernels(x: &FloatTensor<Self>) -> bool {
+        flex::is_f32(x)
+    }
+}
+
+impl<B: Own, C: CheckpointStrategy> Own for Autodiff<B, C> {
+    fn has_kernels(x: &FloatTensor<Self>) -> bool {
+        B::has_kernels(&x.primitive)
+    }
+}
+
+#[cfg(feature = "cuda")]
+pub(crate) type Cuda = burn::backend::Cuda<f32, i32>;
+
+#[cfg(feature = "cuda")]
+impl Own for Cuda {}
+
+/// Backends that have every kernel.
+pub trait Kernels:
+    activation::ActivationKernel
+    + attention::AttentionKernel
+    + broadcast::BroadcastKernel
+    + conv2d::Conv2dKernel
+    + linear::LinearKernel
+    + norm::NormKernel
+{
+}
+
+impl<B> Kernels for B where
+    B: activation::ActivationKernel
+        + attention::AttentionKernel
+        + broadcast::BroadcastKernel
+        + conv2d::Conv2dKernel
+        + linear::LinearKernel
+        + norm::NormKernel
+{
+}
+
+/// Backends that keep a tape, over a backend that has every kernel.
+pub trait Tape: Kernels + AutodiffBackend<InnerBackend: Kernels> {}
+
+impl<A: Kernels + AutodiffBackend<InnerBackend: Kernels>> Tape for A {}

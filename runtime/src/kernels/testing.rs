@@ -1,0 +1,71 @@
+//! Kernels against their references, forward and backward.
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::ops::{FloatTensor, FloatTensorOps};
+use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+pub(super) type Tracked = Autodiff<Flex>;
+
+/// Results and gradients of both functions at the same random inputs, which may differ by `tolerance` times the largest
+/// magnitude of the reference.
+pub(super) fn agree<const N: usize>(
+    seed: u64,
+    shapes: [Vec<usize>; N],
+    tolerance: f32,
+    kernel: impl Fn([FloatTensor<Tracked>; N]) -> FloatTensor<Tracked>,
+    reference: impl Fn([FloatTensor<Tracked>; N]) -> FloatTensor<Tracked>,
+) {
+    let found = evaluate(seed, &shapes, kernel);
+    let expected = evaluate(seed, &shapes, reference);
+    for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found.len(), expected.len(), "shape of {at} in {shapes:?}");
+        let scale = expected.iter().fold(1e-3f32, |largest, x| largest.max(x.abs()));
+        for (found, expected) in found.iter().zip(expected) {
+            let what = if at == 0 { "result".to_owned() } else { format!("gradient {}", at - 1) };
+            let error = (found - expected).abs() / scale;
+            assert!(error <= tolerance, "{what}: {found} instead of {expected}, {shapes:?}, seed {seed}");
+        }
+    }
+}
+
+/// Random tensors.
+pub(super) fn draw(seed: u64, shapes: &[Vec<usize>]) -> Vec<FloatTensor<Flex>> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut tensor = |shape: &Vec<usize>| {
+        let elements = (0..shape.iter().product()).map(|_| random.random_range(-2.0..2.0)).collect();
+        super::flex::tensor(elements, shape.clone().into())
+    };
+    shapes.iter().map(&mut tensor).collect()
+}
+
+/// The result, then the gradient of every input from a random one of the result.
+fn evaluate<const N: usize>(
+    seed: u64,
+    shapes: &[Vec<usize>; N],
+    f: impl Fn([FloatTensor<Tracked>; N]) -> FloatTensor<Tracked>,
+) -> Vec<Vec<f32>> {
+    let device = Default::default();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut draw = |count: usize| -> Vec<f32> { (0..count).map(|_| random.random_range(-2.0..2.0)).collect() };
+    let leaves: [Tensor<Tracked, 1>; N] = shapes.each_ref().map(|shape| {
+        let count = shape.iter().product();
+        Tensor::from_data(TensorData::new(draw(count), [count]), &device).require_grad()
+    });
+    let mut shapes = shapes.iter().cloned();
+    let primitives = leaves.clone().map(|leaf| {
+        let shape = shapes.next().unwrap_or_default();
+        Tracked::float_reshape(leaf.into_primitive().tensor(), shape.into())
+    });
+    let y = f(primitives);
+    let count = y.shape().num_elements();
+    let y = Tracked::float_reshape(y, [count].into());
+    let y: Tensor<Tracked, 1> = Tensor::from_primitive(TensorPrimitive::Float(y));
+    let cotangent: Tensor<Tracked, 1> = Tensor::from_data(TensorData::new(draw(count), [count]), &device);
+    let grads = (y.clone() * cotangent).sum().backward();
+    let host = |data: TensorData| data.to_vec::<f32>().expect("floats");
+    let mut all = vec![host(y.into_data())];
+    all.extend(leaves.iter().map(|leaf| host(leaf.grad(&grads).expect("tracked").into_data())));
+    all
+}
