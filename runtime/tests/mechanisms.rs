@@ -8,6 +8,7 @@ mod common;
 use archc_compiler::analysis::liveness::{Liveness, Wake};
 use archc_compiler::ir::Graph;
 use archc_compiler::source::{Files, Sources};
+use archc_compiler::types::Kind;
 use archc_compiler::{Options, check, compile};
 use archc_runtime::execute::{Mode, Unobserved, execute};
 use archc_runtime::plan::{Bindings, Plan};
@@ -25,7 +26,7 @@ type Tape = Autodiff<Flex>;
 /// More than the longest chain of zeros takes to wake up.
 const STEPS: u64 = 24;
 const BATCH: usize = 4;
-const RATE: f64 = 3e-3;
+const RATE: f64 = 1e-2;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/examples/mechanisms")
@@ -69,7 +70,12 @@ impl Training {
         let bindings = Bindings { batch: BATCH, sizes: graph.typical.clone() };
         let inputs = graph.inputs.iter().map(|input| {
             let ty = &graph.node(input.node).ty;
-            init::input(ty.kind, init::classes(ty), plan.shape_of(ty, &bindings), 5, &input.name)
+            let shape = plan.shape_of(ty, &bindings);
+            match ty.kind {
+                // At low noise the answer is in the input, and nothing else can be learned.
+                Kind::Sigma => HostTensor::f32(shape, vec![0.5, 1.0, 2.0, 4.0]),
+                kind => init::input(kind, init::classes(ty), shape, 5, &input.name),
+            }
         });
         let inputs: Vec<HostTensor> = inputs.collect();
         // Half of the input, where it has the elements of the output, and something to learn by heart.
@@ -142,6 +148,7 @@ fn the_fixtures_train_and_move_what_liveness_says() {
                     }
                 }
                 Wake::Frozen if !moved => {}
+                // What has a gradient of rounding alone would move with AdamW; no fixture has such a parameter.
                 other => failures.push(format!("{name}: `{path}` is {other:?}, moved: {moved}")),
             }
         }
