@@ -13,6 +13,9 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Measure the speed and the memory of a model
+    #[cfg(feature = "run")]
+    Bench(Bench),
     /// Report everything that is wrong with specs
     Check(Check),
     /// Show the page of a rule
@@ -181,6 +184,40 @@ pub struct Probe {
     pub format: ReportFormat,
 }
 
+#[cfg(feature = "run")]
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(flatten)]
+    pub target: Target,
+    /// Time training steps (forward, backward, AdamW) instead of forward passes
+    #[arg(long)]
+    pub train: bool,
+    /// Parameters by published name; without them the model is initialised as the spec says
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub weights: Option<PathBuf>,
+    /// Inputs by name; without them they are drawn
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub inputs: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// Samples in a drawn input
+    #[arg(long, default_value_t = 1, conflicts_with = "inputs", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Runs that are not counted
+    #[arg(long, default_value_t = 2)]
+    pub warmup: u32,
+    /// Runs that are
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: u32,
+    /// Threads; without it as many as there are cores
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
+    pub format: ReportFormat,
+}
+
 #[derive(Debug, Args)]
 pub struct Models {
     /// Specs, or folders with specs
@@ -247,4 +284,14 @@ pub struct Run {
 pub enum Device {
     Cpu,
     Cuda,
+}
+
+#[cfg(feature = "run")]
+impl From<Device> for archc_runtime::Device {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Cpu => archc_runtime::Device::Cpu,
+            Device::Cuda => archc_runtime::Device::Cuda,
+        }
+    }
 }

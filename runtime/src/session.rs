@@ -1,5 +1,6 @@
 //! A model on a device, behind an interface that is not generic: instantiations of backends stay in this crate.
 
+use crate::bench;
 use crate::error::RunError;
 use crate::execute::{Mode, execute};
 use crate::host::HostTensor;
@@ -65,6 +66,12 @@ pub trait Session {
     fn materialize(&self);
 
     fn run(&self, request: &Request) -> Result<Response, RunError>;
+
+    /// Times of `count` training steps on copies of the parameters.
+    fn training_steps(&self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError>;
+
+    /// What a large matrix product reaches on this device, in floating-point operations per second.
+    fn matmul_ceiling(&self) -> f64;
 
     /// The elements of every parameter by published name.
     fn parameters(&self) -> Vec<(String, HostTensor)>;
@@ -175,6 +182,17 @@ impl<B: Kernels> Session for Engine<B> {
         response.outputs = outputs.iter().map(Value::to_host).collect();
         response.time = start.elapsed();
         Ok(response)
+    }
+
+    fn training_steps(&self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError> {
+        use burn::module::AutodiffModule;
+        let bindings = self.check_inputs(inputs)?;
+        let module = GraphModule::<Autodiff<B>>::from_inner(self.module.clone());
+        Ok(bench::training_steps(&self.plan, module, inputs, &bindings, &self.device, count))
+    }
+
+    fn matmul_ceiling(&self) -> f64 {
+        bench::matmul_ceiling::<B>(&self.device)
     }
 
     fn parameters(&self) -> Vec<(String, HostTensor)> {

@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+#[cfg(feature = "run")]
+pub mod bench;
 pub mod check;
 pub mod explain;
 pub mod fmt;

@@ -1,6 +1,6 @@
 //! `archc run`
 
-use crate::args::{self, Run};
+use crate::args::Run;
 use crate::{Outcome, output, render, target};
 use archc_compiler::analysis::cost::Costs;
 use archc_compiler::analysis::liveness::Liveness;
@@ -10,7 +10,7 @@ use archc_compiler::suggest::did_you_mean;
 use archc_compiler::words::short;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::tensors::{self, TensorFile};
-use archc_runtime::{Device, HostTensor, Request, Response, RunError, Weights, init, open};
+use archc_runtime::{HostTensor, Request, Response, RunError, Weights, init, open};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,19 +30,15 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
     let kept = values_to_keep(&graph, &options.mid)?;
     let inputs = match &options.inputs {
         Some(path) => read_inputs(&graph, path).map_err(|error| error.to_string())?,
-        None => draw_inputs(&graph, &plan, options)?,
+        None => draw_inputs(&graph, &plan, options.batch, options.seed)?,
     };
     let bindings = plan.bind(&inputs).map_err(|error| error.to_string())?;
     output::print(&summary(&graph, &bindings.sizes));
 
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
     let source = weights.as_ref().map_or(Weights::Seed(options.seed), Weights::File);
-    let device = match options.device {
-        args::Device::Cpu => Device::Cpu,
-        args::Device::Cuda => Device::Cuda,
-    };
     let start = Instant::now();
-    let session = open(&graph, device, source).map_err(|error| error.to_string())?;
+    let session = open(&graph, options.device.into(), source).map_err(|error| error.to_string())?;
     session.materialize();
     let what = if weights.is_some() { "loaded" } else { "initialised" };
     output::line(format!("{what} in {:.2} s, batch {}", start.elapsed().as_secs_f64(), bindings.batch));
@@ -111,7 +107,7 @@ fn all_paths(graph: &Graph) -> Vec<String> {
     paths
 }
 
-fn read_inputs(graph: &Graph, path: &Path) -> Result<Vec<HostTensor>, RunError> {
+pub fn read_inputs(graph: &Graph, path: &Path) -> Result<Vec<HostTensor>, RunError> {
     let file = TensorFile::open(path)?;
     let tensors = file.tensors()?;
     let names = tensors.names();
@@ -146,16 +142,17 @@ pub fn place(graph: &Graph, id: NodeId) -> String {
     }
 }
 
-fn draw_inputs(graph: &Graph, plan: &Plan, options: &Run) -> Result<Vec<HostTensor>, String> {
+/// Inputs of the sizes that are typical, with normal features.
+pub fn draw_inputs(graph: &Graph, plan: &Plan, batch: u32, seed: u64) -> Result<Vec<HostTensor>, String> {
     let missing = open_sizes(graph);
     if !missing.is_empty() {
         let list = missing.join(" ");
         return Err(format!("the inputs need sizes: give {list}, or the inputs themselves with --inputs"));
     }
-    let bindings = Bindings { batch: options.batch as usize, sizes: graph.typical.clone() };
+    let bindings = Bindings { batch: batch as usize, sizes: graph.typical.clone() };
     let draw = |input: &archc_compiler::ir::Input| {
         let ty = &graph.node(input.node).ty;
-        init::input(ty.kind, init::classes(ty), plan.shape_of(ty, &bindings), options.seed, &input.name)
+        init::input(ty.kind, init::classes(ty), plan.shape_of(ty, &bindings), seed, &input.name)
     };
     Ok(graph.inputs.iter().map(draw).collect())
 }

@@ -1,0 +1,135 @@
+//! `archc bench`
+
+use super::run::{draw_inputs, read_inputs};
+use crate::args::{Bench, ReportFormat};
+use crate::{Outcome, output, target};
+use archc_compiler::analysis::cost::Costs;
+use archc_runtime::plan::Plan;
+use archc_runtime::tensors::TensorFile;
+use archc_runtime::{Request, Weights, bench, open};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Operations of a backward pass are about twice those of the forward pass: one product for the input of each layer,
+/// one for its weight.
+const TRAINING: f64 = 3.0;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    model: String,
+    work: &'static str,
+    batch: usize,
+    parameters: u64,
+    /// Seconds until the parameters were there.
+    load_s: f64,
+    /// Seconds of each counted run.
+    runs_s: Vec<f64>,
+    median_s: f64,
+    min_s: f64,
+    max_s: f64,
+    samples_per_s: f64,
+    /// Operations of one run, a multiply-add counting as two; three times the forward pass for a training step.
+    flop: f64,
+    flop_per_s: f64,
+    /// What a product of two matrices of 1024 x 1024 reaches here.
+    matmul_flop_per_s: f64,
+    /// Bytes: parameters and the most activations alive at once, in f32.
+    predicted_memory: u64,
+    /// Bytes the whole process has had at most, where the system tells.
+    measured_memory: Option<u64>,
+}
+
+pub fn run(options: &Bench) -> Result<Outcome, String> {
+    if let Some(threads) = options.threads {
+        bench::use_threads(threads as usize).map_err(|error| error.to_string())?;
+    }
+    let Some((_, graph)) = target::graph(&options.target)? else { return Ok(Outcome::Findings) };
+    let graph = Arc::new(graph);
+    let plan = Plan::new(graph.clone());
+    let inputs = match &options.inputs {
+        Some(path) => read_inputs(&graph, path).map_err(|error| error.to_string())?,
+        None => draw_inputs(&graph, &plan, options.batch, options.seed)?,
+    };
+    let bindings = plan.bind(&inputs).map_err(|error| error.to_string())?;
+    let costs = Costs::of(&graph, &bindings.sizes).map_err(|_| "a size of the inputs is unknown".to_owned())?;
+
+    let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
+    let source = weights.as_ref().map_or(Weights::Seed(options.seed), Weights::File);
+    let start = Instant::now();
+    let session = open(&graph, options.device.into(), source).map_err(|error| error.to_string())?;
+    session.materialize();
+    let load = start.elapsed();
+
+    let (warmup, repeats) = (options.warmup as usize, options.repeats as usize);
+    let times: Vec<Duration> = if options.train {
+        session.training_steps(&inputs, warmup + repeats).map_err(|error| error.to_string())?
+    } else {
+        let request = Request { inputs, ..Request::default() };
+        let run = |_| session.run(&request).map(|response| response.time).map_err(|error| error.to_string());
+        (0..warmup + repeats).map(run).collect::<Result<_, _>>()?
+    };
+    // Before the products of the ceiling, which need memory too.
+    let measured_memory = bench::peak_memory();
+    let runs: Vec<f64> = times.iter().skip(warmup).map(Duration::as_secs_f64).collect();
+    let mut sorted = runs.clone();
+    sorted.sort_by(f64::total_cmp);
+    let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+    let median = (at(sorted.len().saturating_sub(1) / 2) + at(sorted.len() / 2)) / 2.0;
+    let batch = bindings.batch;
+    let flop = costs.total().flops as f64 * batch as f64 * if options.train { TRAINING } else { 1.0 };
+    let parameters = costs.total().parameters;
+    let activations = if options.train { costs.total().activations } else { costs.peak };
+    // Parameters, their gradients, and two moments of AdamW.
+    let copies = if options.train { 4 } else { 1 };
+    let report = Report {
+        model: graph.name().to_owned(),
+        work: if options.train { "training step" } else { "forward pass" },
+        batch,
+        parameters,
+        load_s: load.as_secs_f64(),
+        median_s: median,
+        min_s: at(0),
+        max_s: at(sorted.len().saturating_sub(1)),
+        runs_s: runs,
+        samples_per_s: batch as f64 / median,
+        flop,
+        flop_per_s: flop / median,
+        matmul_flop_per_s: session.matmul_ceiling(),
+        predicted_memory: parameters.saturating_mul(4 * copies) + activations.saturating_mul(batch as u64),
+        measured_memory,
+    };
+    match options.format {
+        ReportFormat::Json => {
+            output::line(serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
+        }
+        ReportFormat::Pretty => output::print(&text(&report)),
+    }
+    Ok(Outcome::Clean)
+}
+
+fn text(report: &Report) -> String {
+    let milliseconds = |seconds: f64| format!("{:.1} ms", seconds * 1e3);
+    let measured = report.measured_memory.map_or("unknown".to_owned(), output::bytes);
+    format!(
+        "{}, batch {}, {} parameters, there after {:.2} s\n\
+         {}: {} (median of {}, {} to {}), {:.1} samples/s\n\
+         {}FLOP/s, {:.0} % of the {}FLOP/s of a matrix product\n\
+         memory: {} predicted for parameters and activations, {} measured for the process\n",
+        report.model,
+        report.batch,
+        output::count(report.parameters),
+        report.load_s,
+        report.work,
+        milliseconds(report.median_s),
+        report.runs_s.len(),
+        milliseconds(report.min_s),
+        milliseconds(report.max_s),
+        report.samples_per_s,
+        output::count(report.flop_per_s as u64),
+        100.0 * report.flop_per_s / report.matmul_flop_per_s,
+        output::count(report.matmul_flop_per_s as u64),
+        output::bytes(report.predicted_memory),
+        measured,
+    )
+}
