@@ -1,12 +1,12 @@
 //! Measuring speed and memory.
 
+use crate::adamw::{AdamW, Moments};
 use crate::execute::{Mode, Unobserved, execute};
 use crate::kernels::Tape;
 use crate::module::GraphModule;
 use crate::plan::{Bindings, Plan};
 use crate::value::Value;
 use crate::{HostTensor, RunError};
-use burn::optim::{AdamWConfig, GradientsParams, Optimizer};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Tensor};
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ pub(crate) fn training_steps<A: Tape>(
     device: &A::Device,
     count: usize,
 ) -> Vec<Duration> {
-    let mut optimizer = AdamWConfig::new().init::<A, GraphModule<A>>();
+    let mut moments = Moments::default();
     let mut times = vec![];
     for step in 0..count {
         let start = Instant::now();
@@ -62,8 +62,8 @@ pub(crate) fn training_steps<A: Tape>(
         let elements = main.shape().iter().product();
         let flat: Tensor<A, 1> = main.reshape([elements]);
         let loss = (flat.clone() * flat).mean();
-        let gradients = GradientsParams::from_grads(loss.backward(), &module);
-        module = optimizer.step(1e-4, module, gradients);
+        let gradients = module.take_gradients(&mut loss.backward());
+        module = AdamW::default().step(&mut moments, module, gradients, 1e-4, |_| true);
         // The last parameter waits for the device.
         if let Some(parameter) = module.parameters.last() {
             let _ = Value::<A>::Float(parameter.primitive()).to_host();

@@ -11,6 +11,7 @@
 //! that Burn's optimisers, autodiff and stores work on it as on any other module. What is generic over backends stays
 //! behind [`Session`], which callers use as a trait object.
 
+pub mod adamw;
 pub mod bench;
 pub mod constraint;
 pub mod error;

@@ -11,7 +11,8 @@ use archc_compiler::ops::Op;
 use burn::module::{AutodiffModule, Devices, HasAutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::record::{PrecisionSettings, Record};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Tensor, TensorData, TensorPrimitive};
 use std::sync::Arc;
 
 /// A parameter of rank 1 to 5.
@@ -264,6 +265,44 @@ impl<B: Backend> GraphModule<B> {
 }
 
 impl<B: AutodiffBackend> GraphModule<B> {
+    /// Other values for the parameters: `f` is given each with its rank erased and nobody else's, in the layout of the
+    /// module, and returns what takes its place.
+    pub fn updated(
+        self,
+        mut f: impl FnMut(&Slot, FloatTensor<B::InnerBackend>) -> FloatTensor<B::InnerBackend>,
+    ) -> Self {
+        fn replaced<B: AutodiffBackend, const D: usize>(
+            param: Param<Tensor<B, D>>,
+            trainable: bool,
+            f: impl FnOnce(FloatTensor<B::InnerBackend>) -> FloatTensor<B::InnerBackend>,
+        ) -> Param<Tensor<B, D>> {
+            param.map(|tensor| {
+                let inner = f(tensor.inner().into_primitive().tensor());
+                Tensor::from_inner(Tensor::from_primitive(TensorPrimitive::Float(inner))).set_require_grad(trainable)
+            })
+        }
+        let slots = self.slots;
+        let parameters = slots
+            .iter()
+            .zip(self.parameters)
+            .map(|(slot, parameter)| {
+                each!(map parameter, param => replaced(param, slot.trainable, |inner| f(slot, inner)))
+            })
+            .collect();
+        Self { slots, parameters }
+    }
+
+    /// Takes the gradient of every parameter that has one, by slot, in the layout of the module.
+    pub fn take_gradients(&self, gradients: &mut B::Gradients) -> Vec<Option<FloatTensor<B::InnerBackend>>> {
+        let of = |parameter: &AnyParam<B>| {
+            each!(parameter, param => {
+                let gradient = param.val().grad_remove(gradients)?;
+                Some(gradient.into_primitive().tensor())
+            })
+        };
+        self.parameters.iter().map(of).collect()
+    }
+
     /// The gradient of every parameter that has one, in the published layout.
     pub fn gradients(&self, gradients: &B::Gradients) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let of = |(slot, parameter): (&Slot, &AnyParam<B>)| {

@@ -8,6 +8,7 @@
 //! are those of the `gemm` crate, which Burn uses as well.
 
 pub mod activation;
+pub mod adamw;
 pub mod attention;
 pub mod broadcast;
 pub mod conv2d;
@@ -52,6 +53,7 @@ impl Own for Cuda {}
 /// Backends that have every kernel.
 pub trait Kernels:
     activation::ActivationKernel
+    + adamw::AdamWKernel
     + attention::AttentionKernel
     + broadcast::BroadcastKernel
     + conv2d::Conv2dKernel
@@ -62,6 +64,7 @@ pub trait Kernels:
 
 impl<B> Kernels for B where
     B: activation::ActivationKernel
+        + adamw::AdamWKernel
         + attention::AttentionKernel
         + broadcast::BroadcastKernel
         + conv2d::Conv2dKernel
