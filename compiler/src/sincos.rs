@@ -53,31 +53,38 @@ pub struct TableStatistics {
 }
 
 impl SinCosGrid {
-    /// Averages, to about 1 %: over some of the frequencies and positions where there are many.
     pub fn statistics(&self) -> TableStatistics {
+        self.statistics_of(None)
+    }
+
+    /// Averages over the table, or the rows and columns in the middle of it, to about 1 %: over some of the frequencies
+    /// and positions where there are many.
+    pub fn statistics_of(&self, window: Option<(u64, u64)>) -> TableStatistics {
         const CHANNELS: u64 = 96;
         const CELLS: u64 = 96;
         let size = |dim: &Dim| dim.known().unwrap_or(TYPICAL_SIZE).max(1);
         let (height, width) = (size(&self.height), size(&self.width));
         let table = SinCosTable { height, width, base: self.base, scale: self.scale };
         // Along an axis, the centred vectors of its positions and the mean of each channel.
-        let along = |count: u64, step: u64, first: u64| {
-            let taken = count.min(CELLS);
+        let (rows, columns) = window.unwrap_or((height, width));
+        let along = |(size, count): (u64, u64), step: u64, first: u64| {
+            let count = count.clamp(1, size);
+            let (taken, start) = (count.min(CELLS), (size - count) / 2);
             let mut means = vec![];
             let mut vectors = vec![vec![]; taken as usize];
             for channel in first..first + CHANNELS / 2 {
-                let cell = |at: u64| table.value(CHANNELS, at * count / taken * step, channel);
+                let cell = |at: u64| table.value(CHANNELS, (start + at * count / taken) * step, channel);
                 let mean = (0..taken).map(cell).sum::<f64>() / taken as f64;
                 means.push(mean);
                 (0..taken).zip(&mut vectors).for_each(|(at, vector)| vector.push(cell(at) - mean));
             }
             (means, vectors)
         };
-        let (columns, rows) = (along(width, 1, 0), along(height, width, CHANNELS / 2));
+        let count = (rows.clamp(1, height) * columns.clamp(1, width)) as f64;
+        let (columns, rows) = (along((width, columns), 1, 0), along((height, rows), width, CHANNELS / 2));
         let all = || columns.0.iter().chain(&rows.0);
         let mean = all().sum::<f64>() / CHANNELS as f64;
         let of_means = all().map(|mean| mean * mean).sum::<f64>() / CHANNELS as f64;
-        let count = (height * width) as f64;
         let shared = if count > 1.0 { (count * of_means - 0.5) / (count - 1.0) } else { 0.5 };
         // Two positions differ in column and row: the products of both halves add up, and their means are zero.
         let energy = (0.5 - of_means).max(f64::MIN_POSITIVE) * CHANNELS as f64;

@@ -23,6 +23,9 @@ struct Report {
     seeds: u64,
     forward: Summary,
     backward: Summary,
+    /// Everything that was compared.
+    claims: Vec<Claim>,
+    #[serde(skip)]
     broken: Vec<Claim>,
 }
 
@@ -85,6 +88,7 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
         seeds: options.seeds,
         forward: forward.summary(),
         backward: backward.summary(),
+        claims: forward.claims.into_iter().chain(backward.claims).collect(),
         broken,
     };
     match options.format {

@@ -262,16 +262,24 @@ impl Moments {
 
     /// `E[x_i x_j]` averaged over all pairs of distinct positions of a grid. Correlations along several axes multiply.
     pub fn pairs(&self, axes: &[f64]) -> f64 {
+        if axes.iter().product::<f64>() <= 1.0 {
+            return self.square();
+        }
+        self.far() + (self.square() - self.far()) * self.over_pairs(axes, |local| local)
+    }
+
+    /// Mean over all pairs of distinct positions of a function of the correlation of what is local, for functions that
+    /// take products to products.
+    fn over_pairs(&self, axes: &[f64], f: impl Fn(f64) -> f64) -> f64 {
         let count: f64 = axes.iter().product();
         if count <= 1.0 {
-            return self.square();
+            return 1.0;
         }
         let along = |size: &f64| {
             let lags = (1..=LAGS).filter(|lag| (*lag as f64) < *size);
-            1.0 + 2.0 * lags.map(|lag| (1.0 - lag as f64 / size) * self.local(lag)).sum::<f64>()
+            1.0 + 2.0 * lags.map(|lag| (1.0 - lag as f64 / size) * f(self.local(lag))).sum::<f64>()
         };
-        let correlation = (axes.iter().map(along).product::<f64>() - 1.0) / (count - 1.0);
-        self.far() + (self.square() - self.far()) * correlation
+        (axes.iter().map(along).product::<f64>() - 1.0) / (count - 1.0)
     }
 
     /// Mean square of the sum over all positions.
@@ -367,6 +375,13 @@ impl Moments {
         let mut result = self.map(self.mean, |_| pairs);
         if let Some(own) = result.second.first_mut() {
             *own = self.square();
+        }
+        // Neighbours point the same way more than others do, and so do features of few dimensions.
+        let (before, behind) = (self.spread(), result.spread());
+        if behind > 0.0 {
+            let (mean, square) = (self.over_pairs(axes, |local| local), self.over_pairs(axes, |local| local * local));
+            let ratio = before / behind;
+            result.similarity = (ratio * ratio * (self.similarity + square - mean * mean)).min(1.0);
         }
         result
     }

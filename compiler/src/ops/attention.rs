@@ -4,6 +4,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
     Passage, channels_of, joint_batch, Sent,
 };
+use crate::analysis::gaussian::{over_mean_square, softmax_concentration};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Unknown};
 use super::signals::{Response, Signals};
@@ -37,31 +38,57 @@ struct Logits {
     /// Variance of the logits over the keys, and the share of it that two queries have in common.
     variance: f64,
     shared: f64,
+    /// Mean squared cosine of two tokens, as far as keys and values have it from what both are made of.
+    alike: f64,
     class: Class,
 }
 
 impl Logits {
-    fn of(at: &Signals<'_>, causal: bool) -> Result<Self, Unknown> {
-        let (q, k) = (at.operand(0)?, at.operand(1)?);
+    fn of(at: &Signals<'_>, op: &Attention) -> Result<Self, Unknown> {
+        let (q, k, v) = (at.operand(0)?, at.operand(1)?, at.operand(2)?);
         let keys = at.positions(1);
         let variance = q.square() * (k.square() - k.pairs(&at.axes(1))).max(0.0);
-        let shared = if q.square() > 0.0 { q.pairs(&at.axes(0)) / q.square() } else { 0.0 };
-        // Token i sees i keys, two tokens share those of the earlier one: the means of 1/i and of 1/max(i, j).
-        let (own, both) = if causal { ((libm::log(keys) + 0.5772 + 0.5 / keys) / keys, 2.0 / keys) } else { (1.0 / keys, 1.0 / keys) };
-        let weights = |variance: f64, share: f64| (libm::exp(variance.min(700.0)) * share).min(1.0);
+        let shared = if q.square() > 0.0 { (q.pairs(&at.axes(0)) / q.square()).clamp(0.0, 1.0) } else { 0.0 };
+        // Projections add to the similarity of keys and of values what they leave to chance, each by itself.
+        let alike = (k.similarity.min(v.similarity) - 1.0 / at.channels(2)).max(0.0);
+        // Queries differ in length, and few dimensions are not filled evenly.
+        let spread = op.heads as f64 / at.channels(0) + alike;
+        let of_keys = |count: f64| {
+            if variance * spread < 1e-3 {
+                return softmax_concentration(count, variance);
+            }
+            over_mean_square(2.0 / spread, |u| softmax_concentration(count, variance * u))
+        };
+        // Token i sees i keys, and two tokens share those of the earlier one.
+        let (weights, both) =
+            if op.causal { (over_prefixes(keys, of_keys), 2.0 / keys) } else { (of_keys(keys), 1.0 / keys) };
+        let even = if op.causal { over_prefixes(keys, |count| 1.0 / count) } else { 1.0 / keys };
         let class = if variance > 0.5 * libm::log(keys) { Class::Factor2 } else { Class::Within15 };
         let class = if variance < 0.2 { Class::Within5 } else { class };
         // Tokens of several origins, and rows that see different keys, do not share one distribution.
-        let mixed = causal || q.class.max(k.class) >= Class::Within15;
+        let mixed = op.causal || q.class.max(k.class) >= Class::Within15;
         let class = if mixed { Class::Factor2 } else { class };
-        Ok(Self {
-            weights: weights(variance, own),
-            weights_far: weights(variance * shared, both),
-            variance,
-            shared,
-            class,
-        })
+        let weights_far = both * libm::pow(weights / even, shared);
+        Ok(Self { weights, weights_far, variance, shared, alike, class })
     }
+
+    /// How much weights change with logits: a weight that is 1 stays at it. `sum a_j a_k ((1 - 2 a_j) (1 - 2 a_k) + 2 a_j
+    /// a_k)` over two keys, to the first order in their weights.
+    fn slack(&self) -> f64 {
+        (1.0 - self.weights).powi(4)
+    }
+}
+
+/// Mean over the prefixes of so many tokens of a function of their length.
+fn over_prefixes(count: f64, f: impl Fn(f64) -> f64) -> f64 {
+    let (mut sum, mut first) = (0.0, 1.0);
+    while first <= count {
+        // One by one at first, then in stretches that grow with the length.
+        let length = libm::floor(first / 6.0).max(1.0).min(count - first + 1.0);
+        sum += length * f(first + 0.5 * (length - 1.0));
+        first += length;
+    }
+    sum / count.max(1.0)
 }
 
 fn grid(square: f64, pairs: f64) -> Moments {
@@ -117,30 +144,26 @@ impl Operator for Attention {
         Parameters::new()
     }
 
-    /// Logits of fresh queries and keys are nearly normal over the keys, with variance `s^2`; the weights are then
-    /// log-normal, and their squares add up to `exp(s^2) / L` in the mean. Good while `s^2` is below `ln L`.
+    /// Logits of fresh queries and keys are nearly normal over the keys, with variance `s^2`. What the values do not have
+    /// in common adds up by the squares of the weights ([`softmax_concentration`]). Keys that point the same way have
+    /// logits that are alike, and values that are: by Price's theorem `E[a_j a_k]` grows by `s^2` times their cosine.
     fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
-        let own = Logits::of(at, self.causal)?;
+        let own = Logits::of(at, self)?;
         let v = at.operand(2)?;
         let common = v.pairs(&at.axes(2));
         let spread = v.square() - common;
-        // Logits of keys that point the same way are alike, and so are their values. Projections add to the similarity of
-        // keys and of values what they leave to chance, each by itself.
-        let chance = 1.0 / at.channels(2);
-        let alike = (at.operand(1)?.similarity.min(v.similarity) - chance).max(0.0);
-        let far = common + spread * (own.weights_far + own.variance * own.shared * alike);
-        let mut moments = v.map(v.mean, |_| far);
-        if let Some(square) = moments.second.first_mut() {
-            *square = common + spread * (own.weights + own.variance * alike).min(1.0);
-        }
+        let together = own.variance * own.alike * own.slack();
+        let far = common + spread * (own.weights_far + own.shared * together);
+        let square = common + spread * (own.weights + together).min(1.0);
         // Few dimensions also make the lengths of keys differ, which is not followed.
-        let class = if own.variance * alike > 0.25 * own.weights { Class::Factor2 } else { own.class };
-        Ok(Response::fresh(moments.at_most(class)))
+        let class = if together > 0.25 * own.weights { Class::Factor2 } else { own.class };
+        let moments = Moments { mean: v.mean, ..grid(square, far) };
+        Ok(Response::fresh(Moments { class: v.class, ..moments }.at_most(class).similar(v.similarity)))
     }
 
     /// Along the values, and along the logits: `dL/dlogit_ij = a_ij (p_ij - sum_k a_ik p_ik)` with `p = dy v`.
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
-        let own = Logits::of(at, self.causal)?;
+        let own = Logits::of(at, self)?;
         let (q, k, v) = (at.operand(0)?, at.operand(1)?, at.operand(2)?);
         let (queries, keys) = (at.positions(0), at.positions(1));
         let (dy, dy_pairs) = (gradient.square(), gradient.pairs(&at.axes_of(at.result)));
@@ -152,9 +175,11 @@ impl Operator for Attention {
         };
         let two_keys = queries / (keys * keys) * (dy + (queries - 1.0) * dy_pairs);
         let to_values = grid(one_key(dy, dy_pairs), two_keys);
-        let to_queries =
-            grid(dy * values * keys_spread * own.weights, dy_pairs * values * keys_spread * own.weights_far);
-        let key = values * one_key(dy * q.square(), dy_pairs * q.pairs(&at.axes(0)));
+        // Two keys whose values are alike are alike themselves.
+        let rest = 1.0 - own.weights;
+        let (one, far) = ((own.weights + own.alike) * rest, (own.weights_far + own.alike) * rest);
+        let to_queries = grid(dy * values * keys_spread * one, dy_pairs * values * keys_spread * far);
+        let key = values * rest * one_key(dy * q.square(), dy_pairs * q.pairs(&at.axes(0)));
         // Adding the same to all keys changes nothing: the gradients of the keys add up to zero.
         let to_keys = grid(key, -key / (keys - 1.0).max(1.0));
         let inputs = own.class.max(v.class);

@@ -51,7 +51,18 @@ impl Operator for CropGrid {
     }
 
     fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
-        at.operand(0).map(Response::fresh)
+        let x = at.operand(0)?;
+        // Positions in the middle of a table are more alike than those of all of it.
+        let (Some(table), Some(height), Some(width)) =
+            (at.table, self.height.at(at.sizes), self.width.at(at.sizes)) else {
+            return Ok(Response::fresh(x));
+        };
+        let part = table.statistics_of(Some((height, width)));
+        let mut moments = x.map(part.mean, |_| part.shared).similar(part.similarity);
+        if let Some(own) = moments.second.first_mut() {
+            *own = x.square();
+        }
+        Ok(Response::fresh(moments))
     }
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {

@@ -4,6 +4,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, ParameterCells, ParameterMoments,
     ParameterSpec, Parameters, Passage, Sent, Storage, channels_of,
 };
+use crate::analysis::gaussian::over_mean_square;
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, INDEPENDENT, Moments, Unknown};
 use super::signals::{Response, Signals};
@@ -162,6 +163,28 @@ impl Group {
         let channel = if self.over_positions { x.summed(axes) / (count * count) } else { x.square() };
         channel / self.channels + (1.0 - 1.0 / self.channels) * x.mean * x.mean
     }
+
+    /// Second moment, behind the normalisation, of what all positions have in common, and the mean of `1 / sigma`.
+    ///
+    /// Both are means of functions of the variance of a group, which differs between groups. That of a token has as many
+    /// degrees of freedom as its features have dimensions, and what tokens have in common is the same for all of them.
+    /// Over positions it is the other way round: what is local averages out, and each channel adds one draw of what its
+    /// positions have in common.
+    fn shared(self, x: &Moments, removed: f64, variance: f64, axes: &[f64]) -> (f64, f64) {
+        let common = (x.far() - removed).clamp(0.0, variance);
+        let local = variance - common;
+        if self.over_positions && axes.iter().product::<f64>() > 1.0 {
+            let freedom = self.channels - if self.centred { 1.0 } else { 0.0 };
+            let over = |f: &dyn Fn(f64) -> f64| over_mean_square(freedom, |u| f(common * u));
+            let far = over(&|common| common / (common + local + self.eps).max(f64::MIN_POSITIVE));
+            return (far, over(&|common| 1.0 / libm::sqrt((common + local + self.eps).max(f64::MIN_POSITIVE))));
+        }
+        let freedom = if x.similarity > 0.0 { 1.0 / x.similarity } else { f64::INFINITY };
+        let inverse = over_mean_square(freedom, |u| {
+            1.0 / libm::sqrt((common + local * u + self.eps).max(f64::MIN_POSITIVE))
+        });
+        (common * inverse * inverse, inverse)
+    }
 }
 
 /// `(x - mean) / sqrt(var + eps)` over groups, then weight and bias.
@@ -169,10 +192,13 @@ pub(super) fn norm_signal(at: &Signals<'_>, group: Group) -> Result<Response, Un
     let x = at.operand(0)?;
     let removed = group.mean_square(&x, &at.axes(0));
     let variance = (x.square() - removed).max(0.0);
-    let scale = 1.0 / (variance + group.eps);
-    let mean = if group.centred { 0.0 } else { x.mean * libm::sqrt(scale) };
-    let mut moments = x.map(mean, |second| (second - removed) * scale).at_most(Class::Within5);
-    let mut gain = libm::sqrt(scale);
+    let (far, inverse) = group.shared(&x, removed, variance, &at.axes(0));
+    let mean = if group.centred { 0.0 } else { x.mean * inverse };
+    let (own, shared) = (variance / (variance + group.eps), (x.far() - removed).max(0.0));
+    // What is local keeps its correlations, and has the rest of the variance.
+    let local = if variance > shared { (own - far).max(0.0) / (variance - shared) } else { 0.0 };
+    let mut moments = x.map(mean, |second| far + local * (second - removed - shared)).at_most(Class::Within5);
+    let mut gain = inverse;
     if let Some(weight) = at.parameter(0) {
         moments = moments.map(mean * weight.mean, |second| second * weight.square());
         gain *= weight.mean;

@@ -4,6 +4,7 @@ use super::ParameterMoments;
 use crate::analysis::gaussian::Expansions;
 use crate::analysis::moments::{Class, Estimate, Lags, Moments, Unknown};
 use crate::dim::{Dim, Sizes};
+use crate::sincos::SinCosGrid;
 use crate::types::{Axis, Type};
 use smallvec::{SmallVec, smallvec};
 
@@ -14,6 +15,8 @@ const OPEN_SIZE: f64 = 64.0;
 pub struct Signals<'a> {
     pub operands: SmallVec<[(&'a Type, &'a Estimate); 3]>,
     pub parameters: SmallVec<[ParameterMoments; 2]>,
+    /// The first operand, where it is a table of positions as it was initialised.
+    pub table: Option<&'a SinCosGrid>,
     pub result: &'a Type,
     /// Covariance of the first two operands.
     pub covariance: Lags,

@@ -14,8 +14,10 @@ mod covariance;
 use super::gaussian::Expansions;
 use super::moments::{Estimate, INDEPENDENT, Moments, Unknown};
 use crate::ir::{Graph, Node, NodeId, NodeKind};
-use crate::ops::ParameterMoments;
+use crate::init::Init;
+use crate::ops::{Op, ParameterMoments};
 use crate::ops::signals::{Response, Signals};
+use crate::sincos::SinCosGrid;
 use crate::types::Kind;
 use covariance::Covariances;
 use smallvec::{SmallVec, smallvec};
@@ -149,10 +151,20 @@ impl Signal {
         Signals {
             operands: operands.iter().map(|x| (&graph.node(*x).ty, self.at(*x))).collect(),
             parameters: node.parameters.iter().map(parameter).collect(),
+            table: operands.first().and_then(|x| table(graph, *x)),
             result: &node.ty,
             covariance,
             expansions: &self.expansions,
             sizes: &graph.typical,
         }
+    }
+}
+
+/// The table of positions that a value is, as it was initialised.
+fn table(graph: &Graph, node: NodeId) -> Option<&SinCosGrid> {
+    let node = graph.node(node);
+    match (node.op(), node.parameters.first().map(|parameter| &graph.parameter(*parameter).init)) {
+        (Some(Op::Parameter(_)), Some(Init::SinCos2d(grid))) => Some(grid),
+        _ => None,
     }
 }
