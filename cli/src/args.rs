@@ -177,9 +177,9 @@ pub struct Probe {
     /// Samples in each draw
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,
-    /// Blocks within so many blocks are measured each by itself
-    #[arg(long, default_value_t = 2)]
-    pub depth: usize,
+    /// Blocks within so many blocks are measured each by itself; without it, those that hold most of the model
+    #[arg(long)]
+    pub depth: Option<usize>,
     #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
     pub format: ReportFormat,
 }

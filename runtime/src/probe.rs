@@ -12,6 +12,7 @@ use crate::module::GraphModule;
 use crate::plan::{Bindings, Plan};
 use crate::value::Value;
 use archc_compiler::ir::{Graph, NodeId, ScopeId};
+use archc_compiler::types::{Axis, Batch, Type};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
@@ -39,8 +40,11 @@ pub struct Figure {
 pub struct Measured {
     /// Mean squares of values.
     pub values: BTreeMap<NodeId, Figure>,
-    /// Mean squares of the gradients of what a block is given, for unit cotangents at its outputs.
-    pub gains: BTreeMap<(ScopeId, NodeId), Figure>,
+    /// Mean squares of means over positions: what positions have in common.
+    pub shared: BTreeMap<NodeId, Figure>,
+    /// Mean squares of the gradients of what a block is given and of what is made in it, for unit cotangents at its
+    /// outputs.
+    pub gradients: BTreeMap<(ScopeId, NodeId), Figure>,
 }
 
 /// Runs the model on the CPU.
@@ -53,7 +57,8 @@ pub fn measure(
     let plan = Plan::new(graph.clone());
     let bindings = Bindings { batch: probe.batch, sizes: graph.typical.clone() };
     let mut values: BTreeMap<NodeId, Vec<f64>> = BTreeMap::new();
-    let mut gains: BTreeMap<(ScopeId, NodeId), Vec<f64>> = BTreeMap::new();
+    let mut shared: BTreeMap<NodeId, Vec<f64>> = BTreeMap::new();
+    let mut gradients: BTreeMap<(ScopeId, NodeId), Vec<f64>> = BTreeMap::new();
     let owner = owners(graph, &probe.blocks);
     for seed in 0..probe.seeds {
         let drawn = inputs(seed, &plan, &bindings);
@@ -65,27 +70,31 @@ pub fn measure(
             owner: &owner,
             graph,
             squares: BTreeMap::new(),
+            shared: BTreeMap::new(),
             leaves: BTreeMap::new(),
             ends: vec![],
             blocks: &probe.blocks,
         };
         execute(&plan, &module, on_device, &bindings, Mode::Evaluation, &device, &mut observer);
-        let Cuts { squares, leaves, ends, .. } = observer;
+        let Cuts { squares, shared: common, leaves, ends, .. } = observer;
         for (node, square) in squares {
             values.entry(node).or_default().push(square);
         }
+        for (node, square) in common {
+            shared.entry(node).or_default().push(square);
+        }
         let Some(loss) = against_noise(graph, &ends, seed) else { continue };
-        let gradients = loss.backward();
+        let found = loss.backward();
         for (place, (leaf, _)) in leaves {
-            let gradient = leaf.grad(&gradients).map(|found| Value::<Flex>::of(found).to_host());
-            gains.entry(place).or_default().push(gradient.map_or(0.0, |found| mean_square(&found)));
+            let gradient = leaf.grad(&found).map(|found| Value::<Flex>::of(found).to_host());
+            gradients.entry(place).or_default().push(gradient.map_or(0.0, |found| mean_square(&found)));
         }
     }
-    let figures = |samples: Vec<f64>| figure(&samples);
-    Ok(Measured {
-        values: values.into_iter().map(|(place, samples)| (place, figures(samples))).collect(),
-        gains: gains.into_iter().map(|(place, samples)| (place, figures(samples))).collect(),
-    })
+    Ok(Measured { values: figures(values), shared: figures(shared), gradients: figures(gradients) })
+}
+
+fn figures<K: Ord>(samples: BTreeMap<K, Vec<f64>>) -> BTreeMap<K, Figure> {
+    samples.into_iter().map(|(place, samples)| (place, figure(&samples))).collect()
 }
 
 /// The block of every node that is in one.
@@ -94,12 +103,14 @@ fn owners(graph: &Graph, blocks: &[ScopeId]) -> Vec<Option<ScopeId>> {
     graph.node_ids().map(of).collect()
 }
 
-/// Cuts blocks off at what they are given, and keeps what they make.
+/// Cuts blocks off at what they are given, and keeps what they make. What is made in a block has a zero added that has a
+/// gradient.
 struct Cuts<'a, A: AutodiffBackend> {
     graph: &'a Graph,
     owner: &'a [Option<ScopeId>],
     blocks: &'a [ScopeId],
     squares: BTreeMap<NodeId, f64>,
+    shared: BTreeMap<NodeId, f64>,
     leaves: BTreeMap<(ScopeId, NodeId), (Tensor<A, 1>, Value<A>)>,
     ends: Vec<(NodeId, Value<A>)>,
 }
@@ -113,7 +124,11 @@ impl<A: AutodiffBackend> Cuts<'_, A> {
 impl<A: AutodiffBackend> Observer<A> for &mut Cuts<'_, A> {
     fn made(&mut self, node: NodeId, value: &Value<A>) {
         if matches!(value, Value::Float(_)) {
-            self.squares.insert(node, mean_square(&value.to_host()));
+            let (value, ty) = (value.to_host(), &self.graph.node(node).ty);
+            self.squares.insert(node, mean_square(&value));
+            if ty.kind.has_positions() {
+                self.shared.insert(node, mean_square(&mean_over_positions(&value, ty)));
+            }
         }
         let ends = |scope: &&ScopeId| self.graph.scope(**scope).outputs.contains(&node);
         if self.blocks.iter().any(|scope| ends(&scope)) && self.owner(node).is_some() {
@@ -123,11 +138,24 @@ impl<A: AutodiffBackend> Observer<A> for &mut Cuts<'_, A> {
 
     fn taken(&mut self, user: NodeId, operand: NodeId, value: Value<A>) -> Value<A> {
         let (own, other) = (self.owner(user), self.owner(operand));
-        let (Some(block), Value::Float(_)) = (own.filter(|_| own != other), &value) else { return value };
+        let (Some(block), Value::Float(_)) = (own, &value) else { return value };
+        let inside = own == other;
+        // What is the same for all samples collects the gradients of all.
+        let shared = self.graph.node(operand).ty.batch == Batch::shared();
+        if inside && (shared || self.graph.scope(block).outputs.contains(&operand)) {
+            return value;
+        }
         let leaf = self.leaves.entry((block, operand)).or_insert_with(|| {
             let shape = value.shape();
-            let leaf: Tensor<A, 1> = value.reshape([shape.iter().product()]).detach().require_grad();
-            let primitive = leaf.clone().into_primitive().tensor();
+            let flat: Tensor<A, 1> = value.clone().reshape([shape.iter().product()]);
+            let (leaf, sum) = if inside {
+                let leaf = flat.zeros_like().detach().require_grad();
+                (leaf.clone(), flat + leaf)
+            } else {
+                let leaf = flat.detach().require_grad();
+                (leaf.clone(), leaf)
+            };
+            let primitive = sum.into_primitive().tensor();
             (leaf, Value::Float(A::float_reshape(primitive, burn::tensor::Shape::from(shape))))
         });
         leaf.1.clone()
@@ -151,6 +179,34 @@ fn against_noise<A: AutodiffBackend>(graph: &Graph, ends: &[(NodeId, Value<A>)],
         });
     }
     sum
+}
+
+/// Means over the positions of each sample and channel.
+fn mean_over_positions(tensor: &HostTensor, ty: &Type) -> HostTensor {
+    let axes = ty.kind.axes().iter().map(|axis| !matches!(axis, Axis::Channel | Axis::Class));
+    let kept: Vec<bool> = std::iter::once(false).chain(axes).collect();
+    // How far apart in the result neighbours along each axis are: not at all along axes of positions.
+    let (mut count, mut steps) = (1, vec![0; tensor.shape.len()]);
+    for (axis, step) in steps.iter_mut().enumerate().rev() {
+        if kept.get(axis) == Some(&false) {
+            *step = count;
+            count *= tensor.shape.get(axis).copied().unwrap_or(1);
+        }
+    }
+    let values = tensor.to_f32();
+    let share = count as f32 / values.len().max(1) as f32;
+    let mut means = vec![0.0; count];
+    for (index, value) in values.iter().enumerate() {
+        let (mut rest, mut at) = (index, 0);
+        for (size, step) in tensor.shape.iter().zip(&steps).rev() {
+            at += rest % size * step;
+            rest /= size;
+        }
+        if let Some(mean) = means.get_mut(at) {
+            *mean += value * share;
+        }
+    }
+    HostTensor::f32(vec![count], means)
 }
 
 fn mean_square(tensor: &HostTensor) -> f64 {

@@ -5,8 +5,8 @@ use crate::args::{Probe, ReportFormat};
 use crate::{Outcome, output, target};
 use archc_compiler::analysis::moments::{Class, Estimate};
 use archc_compiler::analysis::signal::Signal;
-use archc_compiler::analysis::signal::backward::gains;
-use archc_compiler::ir::{Graph, ScopeId, ScopeKind};
+use archc_compiler::analysis::signal::backward::cotangents;
+use archc_compiler::ir::{Graph, NodeId, ScopeId, ScopeKind};
 use archc_compiler::types::Kind;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::probe::{self, Figure};
@@ -22,6 +22,8 @@ struct Report {
     model: String,
     seeds: u64,
     forward: Summary,
+    /// Mean squares of means over positions.
+    shared: Summary,
     backward: Summary,
     /// Everything that was compared.
     claims: Vec<Claim>,
@@ -33,6 +35,7 @@ struct Report {
 struct Summary {
     compared: usize,
     unknown: usize,
+    /// Of what is not zero, in prediction and measurement.
     median_error: f64,
     error_95: f64,
     broken: usize,
@@ -59,8 +62,8 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
         return Err(format!("the inputs need sizes: give {}", missing.join(" ")));
     }
     let signal = Signal::with(&graph, &statistics(&options.inputs));
-    let blocks = disjoint(&graph, options.depth);
-    let predicted = gains(&graph, &signal, |scope| blocks.contains(scope));
+    let blocks = options.depth.map_or_else(|| covering(&graph), |depth| disjoint(&graph, depth));
+    let predicted = cotangents(&graph, &signal, |scope| blocks.contains(scope));
     let request = probe::Probe { seeds: options.seeds, batch: options.batch as usize, blocks };
     let inputs = options.inputs;
     let measured = probe::measure(&graph, &request, |seed, plan, bindings| draw(&graph, plan, bindings, seed, &inputs))
@@ -72,12 +75,19 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
             forward.compare(|| super::run::place(&graph, *node), "value", signal.at(*node), *figure);
         }
     }
+    let mut shared = Comparison::default();
+    for (node, figure) in &measured.shared {
+        if has_numbers(&graph, *node) && graph.node(*node).op().is_some() {
+            let predicted = signal.shared(&graph, *node);
+            shared.compare(|| super::run::place(&graph, *node), "shared", &predicted, *figure);
+        }
+    }
     let mut backward = Comparison::default();
-    for (scope, gains) in &predicted {
-        for gain in gains {
-            if let (Some(figure), true) = (measured.gains.get(&(*scope, gain.input)), has_numbers(&graph, gain.input)) {
-                let place = || format!("{} <- {}", graph.scope(*scope).path, super::run::place(&graph, gain.input));
-                backward.compare(place, "gain", &gain.gain, *figure);
+    for (scope, own) in &predicted {
+        for input in own.arriving().iter().chain(own.members()) {
+            if let (Some(figure), true) = (measured.gradients.get(&(*scope, *input)), has_numbers(&graph, *input)) {
+                let place = || format!("{} <- {}", graph.scope(*scope).path, super::run::place(&graph, *input));
+                backward.compare(place, "gain", own.at(*input), *figure);
             }
         }
     }
@@ -87,8 +97,9 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
         model: graph.name().to_owned(),
         seeds: options.seeds,
         forward: forward.summary(),
+        shared: shared.summary(),
         backward: backward.summary(),
-        claims: forward.claims.into_iter().chain(backward.claims).collect(),
+        claims: forward.claims.into_iter().chain(shared.claims).chain(backward.claims).collect(),
         broken,
     };
     match options.format {
@@ -98,6 +109,26 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
         ReportFormat::Pretty => output::print(&text(&report)),
     }
     Ok(if report.broken.is_empty() { Outcome::Clean } else { Outcome::Findings })
+}
+
+/// Share of the values that blocks should hold.
+const COVERED: f64 = 0.75;
+
+/// Blocks as far outside as they can be and still hold most values, each a part of the model.
+fn covering(graph: &Graph) -> Vec<ScopeId> {
+    let deepest = graph.scope_ids().map(|scope| graph.enclosing(scope).count()).max().unwrap_or(1);
+    let held = |blocks: &[ScopeId]| {
+        let inside = |id: &NodeId| graph.enclosing(graph.node(*id).scope).any(|scope| blocks.contains(&scope));
+        graph.node_ids().filter(inside).count() as f64 / graph.node_count().max(1) as f64
+    };
+    let mut candidates = (2..=deepest.max(2)).map(|depth| disjoint(graph, depth)).map(|own| (held(&own), own));
+    let mut best = (0.0, vec![]);
+    while let Some(own) = candidates.next().filter(|_| best.0 < COVERED) {
+        if own.0 > best.0 {
+            best = own;
+        }
+    }
+    best.1
 }
 
 /// Scopes at a depth, and those above it that have none below; no two overlap.
@@ -175,7 +206,9 @@ impl Comparison {
     }
 
     fn summary(&self) -> Summary {
-        let mut errors: Vec<f64> = self.claims.iter().map(|claim| claim.error).collect();
+        // That nothing is nothing is a claim too, but no closeness to boast of.
+        let some = self.claims.iter().filter(|claim| claim.predicted != 0.0 || claim.measured != 0.0);
+        let mut errors: Vec<f64> = some.map(|claim| claim.error).collect();
         errors.sort_by(f64::total_cmp);
         let quantile = |share: f64| {
             let at = ((errors.len() as f64 - 1.0).max(0.0) * share).round() as usize;
@@ -202,7 +235,7 @@ fn text(report: &Report) -> String {
             summary.broken.to_string(),
         ]
     };
-    let rows = [row("forward", &report.forward), row("backward", &report.backward)];
+    let rows = [row("forward", &report.forward), row("shared", &report.shared), row("backward", &report.backward)];
     let header = ["", "compared", "unknown", "median error", "95 %", "claims broken"];
     let mut text = format!("{}: mean squares over {} draws\n\n", report.model, report.seeds);
     text.push_str(&output::table(&header, &rows, &[1, 2, 3, 4, 5]));

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::analysis::gaussian::over_mean_square;
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::{Class, INDEPENDENT, Moments, Unknown};
+use crate::analysis::moments::{Class, INDEPENDENT, Lags, Moments, Unknown, zip};
 use super::signals::{Response, Signals};
 use crate::init::{Fans, Init};
 use crate::operator;
@@ -153,15 +153,20 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Mean square of the mean of a group, which the normalisation takes away: elements of different channels share
-    /// nothing but the mean over all.
-    fn mean_square(&self, x: &Moments, axes: &[f64]) -> f64 {
+    /// Second moments of what is left when the mean of each group is taken away: elements of different channels share
+    /// nothing but the mean over all. A group over positions has one mean, of a token each has its own.
+    fn centred(self, x: &Moments, axes: &[f64]) -> Lags {
         if !self.centred {
-            return 0.0;
+            return x.second;
         }
+        let shared = x.mean * x.mean;
         let count: f64 = axes.iter().product();
-        let channel = if self.over_positions { x.summed(axes) / (count * count) } else { x.square() };
-        channel / self.channels + (1.0 - 1.0 / self.channels) * x.mean * x.mean
+        if self.over_positions {
+            let mean = x.summed(axes) / (count * count);
+            let removed = mean / self.channels + (1.0 - 1.0 / self.channels) * shared;
+            return x.second.map(|second| second - removed);
+        }
+        x.second.map(|second| (second - shared) * (1.0 - 1.0 / self.channels))
     }
 
     /// Second moment, behind the normalisation, of what all positions have in common, and the mean of `1 / sigma`.
@@ -170,8 +175,8 @@ impl Group {
     /// degrees of freedom as its features have dimensions, and what tokens have in common is the same for all of them.
     /// Over positions it is the other way round: what is local averages out, and each channel adds one draw of what its
     /// positions have in common.
-    fn shared(self, x: &Moments, removed: f64, variance: f64, axes: &[f64]) -> (f64, f64) {
-        let common = (x.far() - removed).clamp(0.0, variance);
+    fn shared(self, x: &Moments, axes: &[f64]) -> (f64, f64) {
+        let (variance, common) = (x.square(), x.far().clamp(0.0, x.square()));
         let local = variance - common;
         if self.over_positions && axes.iter().product::<f64>() > 1.0 {
             let freedom = self.channels - if self.centred { 1.0 } else { 0.0 };
@@ -190,14 +195,15 @@ impl Group {
 /// `(x - mean) / sqrt(var + eps)` over groups, then weight and bias.
 pub(super) fn norm_signal(at: &Signals<'_>, group: Group) -> Result<Response, Unknown> {
     let x = at.operand(0)?;
-    let removed = group.mean_square(&x, &at.axes(0));
-    let variance = (x.square() - removed).max(0.0);
-    let (far, inverse) = group.shared(&x, removed, variance, &at.axes(0));
+    let mut left = x;
+    left.second = group.centred(&x, &at.axes(0)).map(|second| second.max(0.0));
+    let (far, inverse) = group.shared(&left, &at.axes(0));
     let mean = if group.centred { 0.0 } else { x.mean * inverse };
-    let (own, shared) = (variance / (variance + group.eps), (x.far() - removed).max(0.0));
     // What is local keeps its correlations, and has the rest of the variance.
-    let local = if variance > shared { (own - far).max(0.0) / (variance - shared) } else { 0.0 };
-    let mut moments = x.map(mean, |second| far + local * (second - removed - shared)).at_most(Class::Within5);
+    let own = left.square() / (left.square() + group.eps).max(f64::MIN_POSITIVE);
+    let local = if left.spread() > 0.0 { (own - far).max(0.0) / left.spread() } else { 0.0 };
+    let mut moments = x.map(mean, |_| far).at_most(Class::Within5);
+    moments.second = zip(&moments.second, &left.second, |far, second| far + local * (second - left.far()));
     let mut gain = inverse;
     if let Some(weight) = at.parameter(0) {
         moments = moments.map(mean * weight.mean, |second| second * weight.square());
@@ -213,14 +219,14 @@ pub(super) fn norm_signal(at: &Signals<'_>, group: Group) -> Result<Response, Un
 pub(super) fn norm_signal_back(at: &Signals<'_>, gradient: &Moments, group: Group) -> Result<Sent, Unknown> {
     let x = at.operand(0)?;
     let axes = at.axes(0);
-    let variance = (x.square() - group.mean_square(&x, &axes)).max(0.0);
+    let variance = group.centred(&x, &axes).first().copied().unwrap_or(0.0).max(0.0);
     let weight = at.parameter(0).map_or(1.0, ParameterMoments::square);
-    let removed = group.mean_square(gradient, &axes);
     let elements = group.channels * if group.over_positions { at.positions(0) } else { 1.0 };
     // Along y the gradient keeps only what eps leaves of it.
     let along = gradient.square() / elements * variance / (variance + group.eps);
     let scale = weight / (variance + group.eps);
-    let mut sent = gradient.map(0.0, |second| (second - removed) * scale);
+    let mut sent = gradient.map(0.0, |second| second);
+    sent.second = group.centred(gradient, &axes).map(|second| second * scale);
     if let Some(own) = sent.second.first_mut() {
         *own = (*own - along * scale).max(0.0);
     }

@@ -38,7 +38,7 @@ impl Signals<'_> {
     }
 
     fn size_of(&self, dim: &Dim) -> f64 {
-        dim.at(self.sizes).map_or(OPEN_SIZE, |size| size as f64)
+        size_of(dim, self.sizes)
     }
 
     /// Sizes of the axes of an operand that carry positions.
@@ -47,7 +47,7 @@ impl Signals<'_> {
     }
 
     pub fn axes_of(&self, ty: &Type) -> SmallVec<[f64; 3]> {
-        ty.positions().map(|dim| self.size_of(dim)).collect()
+        sizes_of(ty, self.sizes)
     }
 
     pub fn positions(&self, at: usize) -> f64 {
@@ -86,6 +86,15 @@ impl Signals<'_> {
         }
         gradient
     }
+}
+
+fn size_of(dim: &Dim, sizes: &Sizes) -> f64 {
+    dim.at(sizes).map_or(OPEN_SIZE, |size| size as f64)
+}
+
+/// Sizes of the axes that carry positions.
+pub(crate) fn sizes_of(ty: &Type, sizes: &Sizes) -> SmallVec<[f64; 3]> {
+    ty.positions().map(|dim| size_of(dim, sizes)).collect()
 }
 
 /// Moments of a result, and what of its operands is in it.

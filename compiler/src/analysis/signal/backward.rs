@@ -29,11 +29,20 @@ pub struct Cotangents<'g> {
     graph: &'g Graph,
     contributions: FxHashMap<NodeId, SmallVec<[Contribution; 2]>>,
     moments: FxHashMap<NodeId, Estimate>,
+    /// Values that the scope is given from outside, of those that have features.
+    arriving: Vec<NodeId>,
+    members: Vec<NodeId>,
 }
 
 impl<'g> Cotangents<'g> {
-    pub fn of(graph: &'g Graph, signal: &Signal, scope: ScopeId, members: &[NodeId]) -> Self {
-        let mut own = Self { graph, contributions: FxHashMap::default(), moments: FxHashMap::default() };
+    fn of(graph: &'g Graph, signal: &Signal, scope: ScopeId, members: &[NodeId]) -> Self {
+        let mut own = Self {
+            graph,
+            contributions: FxHashMap::default(),
+            moments: FxHashMap::default(),
+            arriving: arriving(graph, members),
+            members: members.to_vec(),
+        };
         let outputs: SmallVec<[NodeId; 2]> = match graph.scope(scope).parent {
             None => graph.outputs.iter().map(|output| output.node).collect(),
             Some(_) => graph.scope(scope).outputs.iter().copied().collect(),
@@ -62,6 +71,16 @@ impl<'g> Cotangents<'g> {
     pub fn at(&self, node: NodeId) -> &Estimate {
         static NOTHING: Estimate = Ok(Moments::ZERO);
         self.moments.get(&node).unwrap_or(&NOTHING)
+    }
+
+    /// Values that the scope is given from outside, of those that have features.
+    pub fn arriving(&self) -> &[NodeId] {
+        &self.arriving
+    }
+
+    /// Values that are made in the scope.
+    pub fn members(&self) -> &[NodeId] {
+        &self.members
     }
 
     fn collect(&self, node: NodeId, seed: Option<Moments>) -> Estimate {
@@ -139,6 +158,19 @@ pub struct Gain {
 
 /// Gains of the scopes that are wanted: to each of the values they are given from outside.
 pub fn gains(graph: &Graph, signal: &Signal, wanted: impl Fn(&ScopeId) -> bool) -> Vec<(ScopeId, Vec<Gain>)> {
+    let gain = |own: &Cotangents<'_>, input: NodeId| Gain { input, gain: own.at(input).clone() };
+    let all = cotangents(graph, signal, wanted);
+    let gains = |own: &Cotangents<'_>| own.arriving.iter().map(|input| gain(own, *input)).collect();
+    all.into_iter().map(|(scope, own)| (scope, gains(&own))).collect()
+}
+
+/// Gradients in the scopes that are wanted, each for unit cotangents at its own outputs; of those that are given
+/// something and make something.
+pub fn cotangents<'g>(
+    graph: &'g Graph,
+    signal: &Signal,
+    wanted: impl Fn(&ScopeId) -> bool,
+) -> Vec<(ScopeId, Cotangents<'g>)> {
     let mut members: FxHashMap<ScopeId, Vec<NodeId>> = FxHashMap::default();
     for id in graph.node_ids() {
         for scope in graph.enclosing(graph.node(id).scope).filter(&wanted) {
@@ -148,13 +180,10 @@ pub fn gains(graph: &Graph, signal: &Signal, wanted: impl Fn(&ScopeId) -> bool) 
     let mut found = vec![];
     for scope in graph.scope_ids() {
         let (Some(members), false) = (members.get(&scope), graph.scope(scope).outputs.is_empty()) else { continue };
-        let inputs = arriving(graph, members);
-        if inputs.is_empty() {
-            continue;
+        let own = Cotangents::of(graph, signal, scope, members);
+        if !own.arriving.is_empty() {
+            found.push((scope, own));
         }
-        let cotangents = Cotangents::of(graph, signal, scope, members);
-        let gain = |input: NodeId| Gain { input, gain: cotangents.at(input).clone() };
-        found.push((scope, inputs.into_iter().map(gain).collect()));
     }
     found
 }

@@ -13,10 +13,10 @@ mod covariance;
 
 use super::gaussian::Expansions;
 use super::moments::{Estimate, INDEPENDENT, Moments, Unknown};
-use crate::ir::{Graph, Node, NodeId, NodeKind};
 use crate::init::Init;
+use crate::ir::{Graph, Node, NodeId, NodeKind};
+use crate::ops::signals::{self, Response, Signals};
 use crate::ops::{Op, ParameterMoments};
-use crate::ops::signals::{Response, Signals};
 use crate::sincos::SinCosGrid;
 use crate::types::Kind;
 use covariance::Covariances;
@@ -125,6 +125,15 @@ impl Signal {
     /// Mean square of a value.
     pub fn square(&self, node: NodeId) -> Option<f64> {
         self.at(node).as_ref().ok().map(Moments::square)
+    }
+
+    /// Moments of the mean over all positions, by its mean square: what positions have in common.
+    pub fn shared(&self, graph: &Graph, node: NodeId) -> Estimate {
+        let moments = self.at(node).clone()?;
+        let axes = signals::sizes_of(&graph.node(node).ty, &graph.typical);
+        let count = axes.iter().product::<f64>().max(1.0);
+        let square = moments.summed(&axes) / (count * count);
+        Ok(Moments { class: moments.class, ..Moments::uniform(moments.mean, square) })
     }
 
     /// Operands of a node with the gains by which it carries them.
