@@ -44,12 +44,14 @@ pub struct Expansion {
     std: f64,
     /// `E[f'(x)^2]`.
     pub slope_square: f64,
+    /// `E[f'(x)^2 x^2] / (E[f'(x)^2] E[x^2])`.
+    pub tilt: f64,
 }
 
 impl Expansion {
     pub fn new(mean: f64, variance: f64, f: impl Fn(f64) -> f64) -> Self {
         let std = libm::sqrt(variance.max(0.0));
-        let (mut terms, mut square, mut slope_square) = ([0.0; TERMS], 0.0, 0.0);
+        let (mut terms, mut square, mut slope_square, mut weighted) = ([0.0; TERMS], 0.0, 0.0, 0.0);
         // A step that keeps both the truncation and the rounding of the difference quotient below 1e-9.
         let step = 1e-5 * std.max(1.0);
         for point in GRID.iter() {
@@ -58,11 +60,13 @@ impl Expansion {
             square += point.weight * value * value;
             let slope = (f(x + step) - f(x - step)) / (2.0 * step);
             slope_square += point.weight * slope * slope;
+            weighted += point.weight * slope * slope * x * x;
             for (term, polynomial) in terms.iter_mut().zip(&point.polynomials) {
                 *term += point.weight * value * polynomial;
             }
         }
-        Self { terms, square, std, slope_square }
+        let both = slope_square * (variance.max(0.0) + mean * mean);
+        Self { terms, square, std, slope_square, tilt: if both > 0.0 { weighted / both } else { 1.0 } }
     }
 
     /// `E[f(x)]`

@@ -82,6 +82,9 @@ pub struct Moments {
     /// that the features fill, which is smaller than the number of channels behind a narrow layer. Attention prefers
     /// keys that point the same way, and so their values do.
     pub similarity: f64,
+    /// Of a gradient: `E[dx^2 x^2] / (E[dx^2] E[x^2])`. Slopes of activations grow with what comes in, and products with
+    /// it send that on.
+    pub tilt: f64,
     /// How many positions along an axis an element has seen, through all convolutions before it.
     pub reach: f64,
     pub class: Class,
@@ -89,7 +92,7 @@ pub struct Moments {
 
 impl Moments {
     pub const ZERO: Moments =
-        Moments { mean: 0.0, second: [0.0; LAGS + 2], similarity: 0.0, reach: 1.0, class: Class::Exact };
+        Moments { mean: 0.0, second: [0.0; LAGS + 2], similarity: 0.0, tilt: 1.0, reach: 1.0, class: Class::Exact };
 
     /// Independent elements.
     pub fn independent(mean: f64, square: f64) -> Self {
@@ -173,7 +176,7 @@ impl Moments {
             zip(&zip(&self.second, &other.second, |a, b| a + b), covariance, |sum, c| sum + 2.0 * (c + product));
         let similarity = self.joined_similarity(other, 1.0, 1.0);
         let reach = self.joined_reach(other, 1.0, 1.0);
-        Self { mean: self.mean + other.mean, second, similarity, reach, class: self.class.max(other.class) }
+        Self { mean: self.mean + other.mean, second, similarity, reach, class: self.class.max(other.class), ..*self }
     }
 
     /// The product of two values with the given covariance, as if they were normal.
@@ -191,7 +194,7 @@ impl Moments {
             _ => self.similarity * other.similarity,
         };
         let reach = self.reach.max(other.reach);
-        Self { mean: self.mean * other.mean + own, second, similarity, reach, class }
+        Self { mean: self.mean * other.mean + own, second, similarity, reach, class, ..*self }
     }
 
     /// A mixture: this with weight `share`, the other with the rest.
@@ -204,6 +207,7 @@ impl Moments {
             similarity: self.joined_similarity(other, share, rest),
             reach: self.joined_reach(other, share, rest),
             class: self.class.max(other.class),
+            ..*self
         }
     }
 
@@ -242,6 +246,12 @@ impl Moments {
     #[must_use]
     pub fn reaching(mut self, reach: f64) -> Self {
         self.reach = reach.max(1.0);
+        self
+    }
+
+    #[must_use]
+    pub fn tilted(mut self, tilt: f64) -> Self {
+        self.tilt = tilt;
         self
     }
 

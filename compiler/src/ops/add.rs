@@ -34,7 +34,12 @@ impl Operator for Add {
     }
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
-        Ok((0..2).map(|operand| at.unstretched(operand, *gradient)).collect())
+        let sum = at.operand(0)?.plus(&at.operand(1)?, &at.covariance).square();
+        let to = |operand| {
+            let share = if sum > 0.0 { (at.operand(operand)?.square() / sum).min(1.0) } else { 0.0 };
+            Ok(at.unstretched(operand, gradient.tilted(1.0 + share * (gradient.tilt - 1.0))))
+        };
+        (0..2).map(to).collect()
     }
 
     fn needs_covariance(&self) -> bool {

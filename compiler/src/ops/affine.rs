@@ -41,7 +41,8 @@ impl Operator for Affine {
     }
 
     fn signal_back(&self, _: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
-        Ok(smallvec![gradient.scaled(self.scale)])
+        let tilt = if self.shift == 0.0 { gradient.tilt } else { 1.0 };
+        Ok(smallvec![gradient.scaled(self.scale).tilted(tilt)])
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

@@ -169,26 +169,38 @@ impl Group {
         x.second.map(|second| (second - shared) * (1.0 - 1.0 / self.channels))
     }
 
-    /// Second moment, behind the normalisation, of what all positions have in common, and the mean of `1 / sigma`.
+    /// Mean over groups of a function of what all positions of a group have in common and of what is local in it, by their
+    /// mean squares.
     ///
-    /// Both are means of functions of the variance of a group, which differs between groups. That of a token has as many
-    /// degrees of freedom as its features have dimensions, and what tokens have in common is the same for all of them.
-    /// Over positions it is the other way round: what is local averages out, and each channel adds one draw of what its
-    /// positions have in common.
-    fn shared(self, x: &Moments, axes: &[f64]) -> (f64, f64) {
-        let (variance, common) = (x.square(), x.far().clamp(0.0, x.square()));
-        let local = variance - common;
+    /// The variance differs between groups. That of a token has as many degrees of freedom as its features have
+    /// dimensions, and what tokens have in common is the same for all of them. Over positions it is the other way round:
+    /// what is local averages out, and each channel adds one draw of what its positions have in common.
+    fn over_groups(self, x: &Moments, axes: &[f64], f: impl Fn(f64, f64) -> f64) -> f64 {
+        let common = x.far().clamp(0.0, x.square());
+        let local = x.square() - common;
         if self.over_positions && axes.iter().product::<f64>() > 1.0 {
             let freedom = self.channels - if self.centred { 1.0 } else { 0.0 };
-            let over = |f: &dyn Fn(f64) -> f64| over_mean_square(freedom, |u| f(common * u));
-            let far = over(&|common| common / (common + local + self.eps).max(f64::MIN_POSITIVE));
-            return (far, over(&|common| 1.0 / libm::sqrt((common + local + self.eps).max(f64::MIN_POSITIVE))));
+            return over_mean_square(freedom, |u| f(common * u, local));
         }
         let freedom = if x.similarity > 0.0 { 1.0 / x.similarity } else { f64::INFINITY };
-        let inverse = over_mean_square(freedom, |u| {
-            1.0 / libm::sqrt((common + local * u + self.eps).max(f64::MIN_POSITIVE))
-        });
-        (common * inverse * inverse, inverse)
+        over_mean_square(freedom, |u| f(common, local * u))
+    }
+
+    /// Second moment, behind the normalisation, of what all positions have in common, and the mean of `1 / sigma`.
+    fn shared(self, x: &Moments, axes: &[f64]) -> (f64, f64) {
+        let inverse = |common: f64, local: f64| 1.0 / (common + local + self.eps).max(f64::MIN_POSITIVE);
+        let scale = self.over_groups(x, axes, |common, local| libm::sqrt(inverse(common, local)));
+        let far = if self.over_positions && axes.iter().product::<f64>() > 1.0 {
+            self.over_groups(x, axes, |common, local| common * inverse(common, local))
+        } else {
+            x.far().max(0.0) * scale * scale
+        };
+        (far, scale)
+    }
+
+    /// Mean of `1 / sigma^2`.
+    fn inverse_variance(self, x: &Moments, axes: &[f64]) -> f64 {
+        self.over_groups(x, axes, |common, local| 1.0 / (common + local + self.eps).max(f64::MIN_POSITIVE))
     }
 }
 
@@ -219,13 +231,14 @@ pub(super) fn norm_signal(at: &Signals<'_>, group: Group) -> Result<Response, Un
 pub(super) fn norm_signal_back(at: &Signals<'_>, gradient: &Moments, group: Group) -> Result<Sent, Unknown> {
     let x = at.operand(0)?;
     let axes = at.axes(0);
-    let variance = group.centred(&x, &axes).first().copied().unwrap_or(0.0).max(0.0);
+    let mut left = x;
+    left.second = group.centred(&x, &axes).map(|second| second.max(0.0));
     let weight = at.parameter(0).map_or(1.0, ParameterMoments::square);
     let elements = group.channels * if group.over_positions { at.positions(0) } else { 1.0 };
     // Along y the gradient keeps only what eps leaves of it.
-    let along = gradient.square() / elements * variance / (variance + group.eps);
-    let scale = weight / (variance + group.eps);
-    let mut sent = gradient.map(0.0, |second| second);
+    let along = gradient.square() / elements * left.square() / (left.square() + group.eps);
+    let scale = weight * group.inverse_variance(&left, &axes);
+    let mut sent = gradient.map(0.0, |second| second).tilted(1.0);
     sent.second = group.centred(gradient, &axes).map(|second| second * scale);
     if let Some(own) = sent.second.first_mut() {
         *own = (*own - along * scale).max(0.0);

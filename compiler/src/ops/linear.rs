@@ -108,7 +108,7 @@ pub(super) fn affine_signal(at: &Signals<'_>, fan_in: f64, similarity: f64) -> R
 /// Gradient of `x`, of which every element has a part in `fan_out` results.
 pub(super) fn affine_signal_back(at: &Signals<'_>, gradient: &Moments, fan_out: f64) -> Result<Sent, Unknown> {
     let factor = fan_out * fresh_weight(at)?.square();
-    Ok(smallvec![gradient.map(0.0, |second| factor * second).at_most(Class::InExpectation)])
+    Ok(smallvec![gradient.map(0.0, |second| factor * second).at_most(Class::InExpectation).tilted(1.0)])
 }
 
 pub(super) fn fresh_weight(at: &Signals<'_>) -> Result<ParameterMoments, Unknown> {

@@ -33,7 +33,15 @@ impl Operator for Multiply {
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
         let (a, b) = (at.operand(0)?, at.operand(1)?);
-        let to = |operand, factor: &Moments| at.unstretched(operand, gradient.times(factor, &INDEPENDENT));
+        // Where one of both is the same everywhere, the product is as tilted as the other.
+        let to = |operand, factor: &Moments| {
+            let mut sent = gradient.times(factor, &INDEPENDENT);
+            let uniform = at.positions(operand) == 1.0;
+            if let (Some(own), true) = (sent.second.first_mut(), uniform) {
+                *own *= gradient.tilt;
+            }
+            at.unstretched(operand, sent)
+        };
         Ok(smallvec![to(0, &b), to(1, &a)])
     }
 
