@@ -46,12 +46,14 @@ pub struct Expansion {
     pub slope_square: f64,
     /// `E[f'(x)^2 x^2] / (E[f'(x)^2] E[x^2])`.
     pub tilt: f64,
+    /// `d ln E[f(x)^2] / d ln Var(x)`, `E[f(x) f'(x) (x - E[x])] / E[f(x)^2]`.
+    pub growth: f64,
 }
 
 impl Expansion {
     pub fn new(mean: f64, variance: f64, f: impl Fn(f64) -> f64) -> Self {
         let std = libm::sqrt(variance.max(0.0));
-        let (mut terms, mut square, mut slope_square, mut weighted) = ([0.0; TERMS], 0.0, 0.0, 0.0);
+        let (mut terms, mut square, mut slope_square, mut weighted, mut growth) = ([0.0; TERMS], 0.0, 0.0, 0.0, 0.0);
         // A step that keeps both the truncation and the rounding of the difference quotient below 1e-9.
         let step = 1e-5 * std.max(1.0);
         for point in GRID.iter() {
@@ -60,13 +62,16 @@ impl Expansion {
             square += point.weight * value * value;
             let slope = (f(x + step) - f(x - step)) / (2.0 * step);
             slope_square += point.weight * slope * slope;
+            growth += point.weight * value * slope * std * point.z;
             weighted += point.weight * slope * slope * x * x;
             for (term, polynomial) in terms.iter_mut().zip(&point.polynomials) {
                 *term += point.weight * value * polynomial;
             }
         }
         let both = slope_square * (variance.max(0.0) + mean * mean);
-        Self { terms, square, std, slope_square, tilt: if both > 0.0 { weighted / both } else { 1.0 } }
+        let ratio = |part: f64, whole: f64, none: f64| if whole > 0.0 { part / whole } else { none };
+        let (tilt, growth) = (ratio(weighted, both, 1.0), ratio(growth, square, 0.0));
+        Self { terms, square, std, slope_square, tilt, growth }
     }
 
     /// `E[f(x)]`

@@ -85,14 +85,23 @@ pub struct Moments {
     /// Of a gradient: `E[dx^2 x^2] / (E[dx^2] E[x^2])`. Slopes of activations grow with what comes in, and products with
     /// it send that on.
     pub tilt: f64,
+    /// Mean square of the outermost positions along an axis, relative to that of all: convolutions see zeros beyond.
+    pub edge: f64,
     /// How many positions along an axis an element has seen, through all convolutions before it.
     pub reach: f64,
     pub class: Class,
 }
 
 impl Moments {
-    pub const ZERO: Moments =
-        Moments { mean: 0.0, second: [0.0; LAGS + 2], similarity: 0.0, tilt: 1.0, reach: 1.0, class: Class::Exact };
+    pub const ZERO: Moments = Moments {
+        mean: 0.0,
+        second: [0.0; LAGS + 2],
+        similarity: 0.0,
+        tilt: 1.0,
+        edge: 1.0,
+        reach: 1.0,
+        class: Class::Exact,
+    };
 
     /// Independent elements.
     pub fn independent(mean: f64, square: f64) -> Self {
@@ -176,7 +185,9 @@ impl Moments {
             zip(&zip(&self.second, &other.second, |a, b| a + b), covariance, |sum, c| sum + 2.0 * (c + product));
         let similarity = self.joined_similarity(other, 1.0, 1.0);
         let reach = self.joined_reach(other, 1.0, 1.0);
-        Self { mean: self.mean + other.mean, second, similarity, reach, class: self.class.max(other.class), ..*self }
+        let edge = self.joined_edge(other, 1.0, 1.0);
+        let class = self.class.max(other.class);
+        Self { mean: self.mean + other.mean, second, similarity, reach, edge, class, ..*self }
     }
 
     /// The product of two values with the given covariance, as if they were normal.
@@ -194,7 +205,8 @@ impl Moments {
             _ => self.similarity * other.similarity,
         };
         let reach = self.reach.max(other.reach);
-        Self { mean: self.mean * other.mean + own, second, similarity, reach, class, ..*self }
+        let edge = self.edge * other.edge;
+        Self { mean: self.mean * other.mean + own, second, similarity, reach, edge, class, ..*self }
     }
 
     /// A mixture: this with weight `share`, the other with the rest.
@@ -206,6 +218,7 @@ impl Moments {
             second: zip(&self.second, &other.second, |a, b| share * a + rest * b),
             similarity: self.joined_similarity(other, share, rest),
             reach: self.joined_reach(other, share, rest),
+            edge: self.joined_edge(other, share, rest),
             class: self.class.max(other.class),
             ..*self
         }
@@ -230,6 +243,12 @@ impl Moments {
         let (own, others) = (share * self.spread(), rest * other.spread());
         let total = own + others;
         if total > 0.0 { (own * self.reach + others * other.reach) / total } else { 1.0 }
+    }
+
+    fn joined_edge(&self, other: &Moments, share: f64, rest: f64) -> f64 {
+        let (own, others) = (share * self.square(), rest * other.square());
+        let total = own + others;
+        if total > 0.0 { (own * self.edge + others * other.edge) / total } else { 1.0 }
     }
 
     /// Windows of `taps` positions along an axis as one vector have more dimensions than one position, by this factor

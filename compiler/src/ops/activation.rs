@@ -140,7 +140,8 @@ impl Operator for Activation {
         }
         let variance = moments.variance();
         let kept = if variance > 0.0 { f.slope() * f.slope() * x.variance() / variance } else { 0.0 };
-        let moments = moments.similar(x.similarity * kept * kept);
+        let mut moments = moments.similar(x.similarity * kept * kept);
+        moments.edge = libm::pow(x.edge.max(0.0), f.growth);
         Ok(Response { moments, carries: smallvec![f.slope()] })
     }
 

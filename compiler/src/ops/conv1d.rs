@@ -1,8 +1,8 @@
 //! Convolution over a sequence.
 
 use super::attribute::Count;
-use super::linear::{affine_flow, affine_flow_back, affine_parameters, affine_signal, affine_signal_back};
-use super::window::{mean_taps, window, window_flow_back};
+use super::linear::{affine_flow, affine_flow_back, affine_parameters, bordered_signal, bordered_signal_back};
+use super::window::{Border, window, window_flow_back};
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
     Passage, channels_of, Sent};
@@ -48,9 +48,10 @@ impl Conv1d {
 }
 
 impl Conv1d {
-    /// Mean number of taps that fall into the sequence.
-    fn taps(&self, at: &Signals<'_>) -> f64 {
-        mean_taps(at.positions(0) as u64, self.kernel, self.stride, (self.zeros(), self.zeros()))
+    /// What the zeros around the sequence do.
+    fn border(&self, at: &Signals<'_>, edge: f64) -> Border {
+        let window = (self.kernel, self.stride, self.zeros(), self.zeros());
+        Border::over(std::iter::once(Border::along(at.positions(0) as u64, window, edge)))
     }
 }
 
@@ -82,12 +83,13 @@ impl Operator for Conv1d {
     }
 
     fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
-        affine_signal(at, at.channels(0) * self.taps(at), at.operand(0)?.similarity)
+        let x = at.operand(0)?;
+        bordered_signal(at, &x, &self.border(at, x.edge), x.similarity)
     }
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
         let share = at.size_in_result(Axis::Token) / at.positions(0).max(1.0);
-        affine_signal_back(at, gradient, self.features as f64 * self.taps(at) * share)
+        bordered_signal_back(at, gradient, &self.border(at, gradient.edge), self.features as f64 * share)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {

@@ -1,8 +1,8 @@
 //! Convolution over images.
 
 use super::attribute::{Padding, Pair};
-use super::linear::{affine_flow, affine_flow_back, affine_parameters, affine_signal, affine_signal_back};
-use super::window::{mean_taps, window, window_flow, window_flow_back};
+use super::linear::{affine_flow, affine_flow_back, affine_parameters, bordered_signal, bordered_signal_back};
+use super::window::{Border, window, window_flow, window_flow_back};
 use super::{
     Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent, channels_of,
 };
@@ -81,21 +81,18 @@ impl Operator for Conv2d {
 
     /// Windows at the border see fewer pixels: on average the share of taps that fall into the image.
     fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
-        let taps = self.mean_taps(at);
         let x = at.operand(0)?;
         let windows = x.similarity_of_windows(self.kernel.height as usize) * x.similarity_of_windows(self.kernel.width as usize);
-        let mut response = affine_signal(at, at.channels(0) * taps, x.similarity * windows)?;
         let reach = (x.reach + self.kernel.height as f64 - 1.0) / self.stride.height as f64;
-        response.moments = response.moments.strided(self.stride.height as usize).reaching(reach);
-        Ok(response)
+        let seen = x.strided(self.stride.height as usize).reaching(reach);
+        bordered_signal(at, &seen, &self.border(at, x.edge), x.similarity * windows)
     }
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
-        let taps = self.mean_taps(at);
         let share = at.axes_of(at.result).iter().product::<f64>() / at.positions(0).max(1.0);
         let stride = self.stride.height as usize;
         let spaced = if stride > 1 { gradient.spaced(stride) } else { *gradient };
-        affine_signal_back(at, &spaced, self.features as f64 * taps * share)
+        bordered_signal_back(at, &spaced, &self.border(at, gradient.edge), self.features as f64 * share)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
@@ -128,11 +125,13 @@ impl Operator for Conv2d {
 }
 
 impl Conv2d {
-    /// Average number of kernel taps that fall into the image, over the positions of the result.
-    pub(super) fn mean_taps(&self, at: &Signals<'_>) -> f64 {
+    /// What the zeros around the image do.
+    pub(super) fn border(&self, at: &Signals<'_>, edge: f64) -> Border {
         let (top, left, bottom, right) = self.padding.for_kernel(self.kernel);
-        let size = |axis| at.axis(0, axis) as u64;
-        mean_taps(size(Axis::Height), self.kernel.height, self.stride.height, (top, bottom))
-            * mean_taps(size(Axis::Width), self.kernel.width, self.stride.width, (left, right))
+        let rows = (Axis::Height, (self.kernel.height, self.stride.height, top, bottom));
+        let columns = (Axis::Width, (self.kernel.width, self.stride.width, left, right));
+        Border::over([rows, columns].into_iter().map(|(axis, window)| {
+            Border::along(at.axis(0, axis) as u64, window, edge)
+        }))
     }
 }

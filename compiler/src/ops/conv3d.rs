@@ -1,8 +1,8 @@
 //! Convolution over videos.
 
 use super::attribute::{Padding3, Triple};
-use super::linear::{affine_flow, affine_flow_back, affine_parameters, affine_signal, affine_signal_back};
-use super::window::{mean_taps, window, window_flow, window_flow_back};
+use super::linear::{affine_flow, affine_flow_back, affine_parameters, bordered_signal, bordered_signal_back};
+use super::window::{Border, window, window_flow, window_flow_back};
 use super::{
     Alignment, Alignments, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent, channels_of,
 };
@@ -54,12 +54,9 @@ impl Conv3d {
         AXES.into_iter().zip(sizes.map(|((kernel, stride), (before, behind))| (kernel, stride, before, behind)))
     }
 
-    /// Average number of taps that fall into the video.
-    fn mean_taps(&self, at: &Signals<'_>) -> f64 {
-        let along = |(axis, (kernel, stride, before, behind))| {
-            mean_taps(at.axis(0, axis) as u64, kernel, stride, (before, behind))
-        };
-        self.windows().map(along).product()
+    /// What the zeros around the video do.
+    fn border(&self, at: &Signals<'_>, edge: f64) -> Border {
+        Border::over(self.windows().map(|(axis, window)| Border::along(at.axis(0, axis) as u64, window, edge)))
     }
 
     fn volume(&self) -> u64 {
@@ -98,12 +95,12 @@ impl Operator for Conv3d {
     fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
         let x = at.operand(0)?;
         let windows: f64 = self.kernel.0.iter().map(|taps| x.similarity_of_windows(*taps as usize)).product();
-        let mut response = affine_signal(at, at.channels(0) * self.mean_taps(at), x.similarity * windows)?;
         // Distances are those along the image; time has its own.
         let [_, taps, _] = self.kernel.0;
         let [frames, stride, _] = self.stride.0;
         let reach = (x.reach + taps as f64 - 1.0) / stride as f64;
-        response.moments = response.moments.strided(stride as usize).reaching(reach);
+        let seen = x.strided(stride as usize).reaching(reach);
+        let mut response = bordered_signal(at, &seen, &self.border(at, x.edge), x.similarity * windows)?;
         let class = if frames == stride && self.kernel == Triple::all(taps) { Class::InExpectation } else { Class::Within15 };
         response.moments = response.moments.at_most(class);
         Ok(response)
@@ -113,7 +110,7 @@ impl Operator for Conv3d {
         let share = at.axes_of(at.result).iter().product::<f64>() / at.positions(0).max(1.0);
         let [_, stride, _] = self.stride.0;
         let spaced = if stride > 1 { gradient.spaced(stride as usize) } else { *gradient };
-        affine_signal_back(at, &spaced, self.features as f64 * self.mean_taps(at) * share)
+        bordered_signal_back(at, &spaced, &self.border(at, gradient.edge), self.features as f64 * share)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {

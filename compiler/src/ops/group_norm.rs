@@ -216,6 +216,9 @@ pub(super) fn norm_signal(at: &Signals<'_>, group: Group) -> Result<Response, Un
     let local = if left.spread() > 0.0 { (own - far).max(0.0) / left.spread() } else { 0.0 };
     let mut moments = x.map(mean, |_| far).at_most(Class::Within5);
     moments.second = zip(&moments.second, &left.second, |far, second| far + local * (second - left.far()));
+    if !group.over_positions {
+        moments.edge = 1.0;
+    }
     let mut gain = inverse;
     if let Some(weight) = at.parameter(0) {
         moments = moments.map(mean * weight.mean, |second| second * weight.square());

@@ -5,7 +5,8 @@ use super::{
     ParameterSpec, Parameters, Passage, Sent, Storage, channels_of,
 };
 use crate::analysis::liveness::facts::{Facts, Grid, Line};
-use crate::analysis::moments::{Class, INDEPENDENT, Moments, Unknown};
+use crate::analysis::moments::{Class, INDEPENDENT, LAGS, Lags, Moments, Unknown, zip};
+use super::window::Border;
 use super::signals::{Response, Signals};
 use crate::init::{Fans, Init};
 use crate::operator;
@@ -96,10 +97,27 @@ pub(super) fn affine_parameters(shape: Vec<u64>, fans: Fans, bias: bool) -> Para
 /// Moments of `W x + b` with `fan_in` independent terms: `E[y_i y_j] = fan_in E[w^2] E[x_i x_j] + E[b^2]`, for any
 /// distribution of `x` and in expectation over the weights.
 pub(super) fn affine_signal(at: &Signals<'_>, fan_in: f64, similarity: f64) -> Result<Response, Unknown> {
+    windowed_signal(at, &at.operand(0)?, &[fan_in; LAGS + 2], similarity)
+}
+
+/// The same where windows reach over the border.
+pub(super) fn bordered_signal(
+    at: &Signals<'_>,
+    x: &Moments,
+    border: &Border,
+    similarity: f64,
+) -> Result<Response, Unknown> {
+    let channels = at.channels(0);
+    let mut x = *x;
+    x.edge = border.edge;
+    windowed_signal(at, &x, &border.taps.map(|taps| channels * taps), similarity)
+}
+
+fn windowed_signal(at: &Signals<'_>, x: &Moments, terms: &Lags, similarity: f64) -> Result<Response, Unknown> {
     let weight = fresh_weight(at)?;
-    let factor = fan_in * weight.square();
     let bias = at.parameter(1).map_or(Moments::ZERO, |bias| Moments::uniform(bias.mean, bias.square()));
-    let mapped = at.operand(0)?.map(0.0, |second| factor * second).at_most(Class::InExpectation);
+    let mut mapped = x.map(0.0, |second| weight.square() * second).at_most(Class::InExpectation);
+    mapped.second = zip(&mapped.second, terms, |second, terms| terms * second);
     // A random map keeps angles, up to what so many outputs leave to chance.
     let similarity = similarity + 1.0 / at.size_in_result(Axis::Channel);
     Ok(Response::fresh(mapped.plus(&bias, &INDEPENDENT).similar(similarity)))
@@ -109,6 +127,21 @@ pub(super) fn affine_signal(at: &Signals<'_>, fan_in: f64, similarity: f64) -> R
 pub(super) fn affine_signal_back(at: &Signals<'_>, gradient: &Moments, fan_out: f64) -> Result<Sent, Unknown> {
     let factor = fan_out * fresh_weight(at)?.square();
     Ok(smallvec![gradient.map(0.0, |second| factor * second).at_most(Class::InExpectation).tilted(1.0)])
+}
+
+/// The same where windows reach over the border; `fan_out` is that of one tap.
+pub(super) fn bordered_signal_back(
+    at: &Signals<'_>,
+    gradient: &Moments,
+    border: &Border,
+    fan_out: f64,
+) -> Result<Sent, Unknown> {
+    let mut sent = affine_signal_back(at, gradient, fan_out)?;
+    for sent in &mut sent {
+        sent.second = zip(&sent.second, &border.taps, |second, taps| taps * second);
+        sent.edge = border.edge;
+    }
+    Ok(sent)
 }
 
 pub(super) fn fresh_weight(at: &Signals<'_>) -> Result<ParameterMoments, Unknown> {

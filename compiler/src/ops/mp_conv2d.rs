@@ -6,6 +6,7 @@ use super::{
     Alignments, Conv2d, Flow, Gradients, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::Grid;
 use crate::analysis::moments::{Moments, Unknown};
+use super::window::Border;
 use super::signals::{Response, Signals};
 use crate::operator;
 use crate::types::Type;
@@ -40,9 +41,11 @@ impl MpConv2d {
         }
     }
 
-    /// Share of the taps that fall into the image.
-    fn share(&self, at: &Signals<'_>) -> f64 {
-        self.plain().mean_taps(at) / self.area() as f64
+    /// What the zeros around the image do, to a kernel of one row's length.
+    fn border(&self, at: &Signals<'_>, edge: f64) -> Border {
+        let mut border = self.plain().border(at, edge);
+        border.taps = border.taps.map(|taps| taps / self.area() as f64);
+        border
     }
 
     fn area(&self) -> u64 {
@@ -67,13 +70,13 @@ impl Operator for MpConv2d {
         let x = at.operand(0)?;
         let windows =
             x.similarity_of_windows(self.kernel.height as usize) * x.similarity_of_windows(self.kernel.width as usize);
-        let mut response = magnitude_signal(at, self.share(at), self.eps, x.similarity * windows)?;
+        let mut response = magnitude_signal(at, &self.border(at, x.edge), self.eps, x.similarity * windows)?;
         response.moments = response.moments.reaching(x.reach + self.kernel.height as f64 - 1.0);
         Ok(response)
     }
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
-        magnitude_signal_back(at, gradient, self.share(at), self.eps, self.features as f64)
+        magnitude_signal_back(at, gradient, &self.border(at, gradient.edge), self.eps, self.features as f64)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {

@@ -5,7 +5,8 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Link, Linear, Misuse, Obligations, Operator, Parameters,
     Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid, Line};
-use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::moments::{Class, Moments, Unknown, zip};
+use super::window::Border;
 use super::signals::{Response, Signals};
 use crate::init::Init;
 use crate::operator;
@@ -44,11 +45,12 @@ impl Operator for MpLinear {
     }
 
     fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
-        magnitude_signal(at, 1.0, self.eps, at.operand(0)?.similarity)
+        let x = at.operand(0)?;
+        magnitude_signal(at, &Border::none(x.edge), self.eps, x.similarity)
     }
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
-        magnitude_signal_back(at, gradient, 1.0, self.eps, self.features as f64)
+        magnitude_signal_back(at, gradient, &Border::none(gradient.edge), self.eps, self.features as f64)
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {
@@ -85,13 +87,15 @@ pub(super) fn unit_normal(mut parameters: Parameters) -> Parameters {
 /// that meets the input.
 pub(super) fn magnitude_signal(
     at: &Signals<'_>,
-    taps: f64,
+    border: &Border,
     eps: f64,
     similarity: f64,
 ) -> Result<Response, Unknown> {
     let row = row_length(at, eps)?;
     let similarity = similarity + 1.0 / at.size_in_result(Axis::Channel);
-    let moments = at.operand(0)?.map(0.0, |second| taps * row * row * second).similar(similarity);
+    let mut moments = at.operand(0)?.map(0.0, |second| row * row * second).similar(similarity);
+    moments.second = zip(&moments.second, &border.taps, |second, taps| taps * second);
+    moments.edge = border.edge;
     Ok(Response::fresh(moments.at_most(Class::InExpectation)))
 }
 
@@ -99,13 +103,16 @@ pub(super) fn magnitude_signal(
 pub(super) fn magnitude_signal_back(
     at: &Signals<'_>,
     gradient: &Moments,
-    taps: f64,
+    border: &Border,
     eps: f64,
     features: f64,
 ) -> Result<Sent, Unknown> {
     let row = row_length(at, eps)?;
-    let factor = taps * row * row * features / at.channels(0);
-    Ok(smallvec![gradient.map(0.0, |second| factor * second).at_most(Class::InExpectation)])
+    let factor = row * row * features / at.channels(0);
+    let mut sent = gradient.map(0.0, |second| factor * second).at_most(Class::InExpectation).tilted(1.0);
+    sent.second = zip(&sent.second, &border.taps, |second, taps| taps * second);
+    sent.edge = border.edge;
+    Ok(smallvec![sent])
 }
 
 /// Length of a row of the normalised weight.

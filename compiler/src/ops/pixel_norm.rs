@@ -50,7 +50,8 @@ impl Operator for PixelNorm {
     fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
         let x = at.operand(0)?;
         let scale = self.scale(&x);
-        Ok(Response { moments: x.scaled(scale).at_most(Class::Within5), carries: smallvec![scale] })
+        let moments = Moments { edge: 1.0, ..x.scaled(scale).at_most(Class::Within5) };
+        Ok(Response { moments, carries: smallvec![scale] })
     }
 
     /// `(dy - y mean(dy y)) / rms`

@@ -3,6 +3,7 @@
 use super::linear::{affine_flow, affine_flow_back};
 use super::{Flow, Gradients, Misuse, Obligations};
 use crate::analysis::liveness::facts::{Facts, Grid};
+use crate::analysis::moments::{LAGS, Lags};
 use crate::dim::{Dim, DimError};
 use crate::types::Axis;
 
@@ -38,18 +39,67 @@ pub(super) fn window(
     })
 }
 
-/// Average number of taps of a window that fall onto an axis of that size, over all places of the window.
-pub(super) fn mean_taps(size: u64, kernel: u64, stride: u64, (before, after): (u64, u64)) -> f64 {
-    let positions = (size + before + after).saturating_sub(kernel) / stride + 1;
-    // Of so many windows those at the border make no difference.
-    if positions > 1 << 16 {
-        return kernel as f64;
+/// What zeros around an axis, or all of them, do to the moments of a convolution.
+#[derive(Clone, Copy)]
+pub(super) struct Border {
+    /// Average number of taps that fall onto the axis from both of two positions, by their distance.
+    pub taps: Lags,
+    /// Energy of the outermost positions of the result, relative to the mean; see [`Moments::edge`].
+    pub edge: f64,
+}
+
+impl Border {
+    /// Of a map of each position by itself.
+    pub fn none(edge: f64) -> Self {
+        Self { taps: [1.0; LAGS + 2], edge }
     }
-    let inside = (0..positions).map(|at| {
-        let (start, end) = (at * stride, at * stride + kernel);
-        end.min(size + before).saturating_sub(start.max(before))
-    });
-    inside.sum::<u64>() as f64 / positions as f64
+
+    /// Of a window that slides over an axis whose outermost positions have this share of the mean energy.
+    pub fn along(size: u64, (kernel, stride, before, after): (u64, u64, u64, u64), edge: f64) -> Self {
+        let count = (size + before + after).saturating_sub(kernel) / stride + 1;
+        let positions = count as f64;
+        let mut taps: Lags = [0.0; LAGS + 2];
+        for tap in 0..kernel {
+            // Positions whose tap falls onto the axis are neighbours.
+            let first = before.saturating_sub(tap).div_ceil(stride);
+            let last = (size + before).saturating_sub(tap).div_ceil(stride).min(count);
+            let inside = last.saturating_sub(first) as f64;
+            for (lag, both) in taps.iter_mut().enumerate() {
+                let (apart, share) = (lag as f64, inside / positions);
+                let near = lag <= LAGS && apart < positions;
+                *both += if near { (inside - apart).max(0.0) / (positions - apart) } else { share * share };
+            }
+        }
+        if let (Some(own), 1, true) = (taps.first_mut(), stride, before > 0 && after > 0) {
+            // The outermost positions are in fewer windows than others, and the windows around them have fewer taps.
+            let reach = (kernel / 2) as f64;
+            let inner = if positions > 2.0 { (positions - 2.0 * edge) / (positions - 2.0) } else { edge };
+            let seen = kernel as f64 - reach * (reach + 1.0) * edge / positions;
+            let seen = seen.max(f64::MIN_POSITIVE);
+            *own = seen;
+            return Self { taps, edge: (edge + reach * inner) / seen };
+        }
+        Self { taps, edge }
+    }
+
+    /// Along several axes.
+    pub fn over(axes: impl Iterator<Item = Border>) -> Self {
+        let all = Border { taps: [1.0; LAGS + 2], edge: 1.0 };
+        let mut count = 0;
+        let mut all = axes.fold(all, |all, own| {
+            count += 1;
+            let (first, own_first) = (*all.taps.first().unwrap_or(&1.0), *own.taps.first().unwrap_or(&1.0));
+            let mut taps = all.taps;
+            for (lag, (taps, other)) in taps.iter_mut().zip(&own.taps).enumerate() {
+                // Neighbours lie along one axis: on average, along any of them.
+                let near = 0.5 * (*taps * own_first + first * other);
+                *taps = if lag == 0 || lag > LAGS || count == 1 { *taps * other } else { near };
+            }
+            Border { taps, edge: all.edge + own.edge }
+        });
+        all.edge = (all.edge - 1.0) / f64::from(count.max(1));
+        all
+    }
 }
 
 /// Facts of a convolution with windows of more than one position.
