@@ -82,6 +82,8 @@ pub struct Moments {
     /// that the features fill, which is smaller than the number of channels behind a narrow layer. Attention prefers
     /// keys that point the same way, and so their values do.
     pub similarity: f64,
+    /// Whether the features of a position are as long as so many dimensions leave it to chance, 1, or all equally long, 0.
+    pub uneven: f64,
     /// Of a gradient: `E[dx^2 x^2] / (E[dx^2] E[x^2])`. Slopes of activations grow with what comes in, and products with
     /// it send that on.
     pub tilt: f64,
@@ -97,6 +99,7 @@ impl Moments {
         mean: 0.0,
         second: [0.0; LAGS + 2],
         similarity: 0.0,
+        uneven: 1.0,
         tilt: 1.0,
         edge: 1.0,
         reach: 1.0,
@@ -185,9 +188,9 @@ impl Moments {
             zip(&zip(&self.second, &other.second, |a, b| a + b), covariance, |sum, c| sum + 2.0 * (c + product));
         let similarity = self.joined_similarity(other, 1.0, 1.0);
         let reach = self.joined_reach(other, 1.0, 1.0);
-        let edge = self.joined_edge(other, 1.0, 1.0);
+        let (uneven, edge) = (self.joined_uneven(other, 1.0, 1.0), self.joined_edge(other, 1.0, 1.0));
         let class = self.class.max(other.class);
-        Self { mean: self.mean + other.mean, second, similarity, reach, edge, class, ..*self }
+        Self { mean: self.mean + other.mean, second, similarity, uneven, reach, edge, class, ..*self }
     }
 
     /// The product of two values with the given covariance, as if they were normal.
@@ -218,6 +221,7 @@ impl Moments {
             second: zip(&self.second, &other.second, |a, b| share * a + rest * b),
             similarity: self.joined_similarity(other, share, rest),
             reach: self.joined_reach(other, share, rest),
+            uneven: self.joined_uneven(other, share, rest),
             edge: self.joined_edge(other, share, rest),
             class: self.class.max(other.class),
             ..*self
@@ -243,6 +247,12 @@ impl Moments {
         let (own, others) = (share * self.spread(), rest * other.spread());
         let total = own + others;
         if total > 0.0 { (own * self.reach + others * other.reach) / total } else { 1.0 }
+    }
+
+    fn joined_uneven(&self, other: &Moments, share: f64, rest: f64) -> f64 {
+        let (own, others) = (share * self.spread(), rest * other.spread());
+        let total = own + others;
+        if total > 0.0 { (own * self.uneven + others * other.uneven) / total } else { 1.0 }
     }
 
     fn joined_edge(&self, other: &Moments, share: f64, rest: f64) -> f64 {

@@ -52,12 +52,17 @@ impl Logits {
         // Projections add to the similarity of keys and of values what they leave to chance, each by itself.
         let alike = (k.similarity.min(v.similarity) - 1.0 / at.channels(2)).max(0.0);
         // Queries differ in length, and few dimensions are not filled evenly.
-        let spread = op.heads as f64 / at.channels(0) + alike;
+        let chance = op.heads as f64 / at.channels(0);
+        let spread = chance + alike * (1.0 + q.uneven);
+        // So do keys: long ones have large logits, and long values.
+        let long = 4.0 * variance * alike * k.uneven + 3.5 * variance * variance * (alike * k.uneven + chance);
         let of_keys = |count: f64| {
-            if variance * spread < 1e-3 {
-                return softmax_concentration(count, variance);
-            }
-            over_mean_square(2.0 / spread, |u| softmax_concentration(count, variance * u))
+            let own = if variance * spread < 1e-3 {
+                softmax_concentration(count, variance)
+            } else {
+                over_mean_square(1.0 / spread, |u| softmax_concentration(count, variance * u))
+            };
+            own * (1.0 + long * (1.0 - own).powi(4))
         };
         // Token i sees i keys, and two tokens share those of the earlier one.
         let (weights, both) =

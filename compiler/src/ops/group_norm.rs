@@ -176,7 +176,7 @@ impl Group {
     /// dimensions, and what tokens have in common is the same for all of them. Over positions it is the other way round:
     /// what is local averages out, and each channel adds one draw of what its positions have in common.
     fn over_groups(self, x: &Moments, axes: &[f64], f: impl Fn(f64, f64) -> f64) -> f64 {
-        let common = x.far().clamp(0.0, x.square());
+        let common = x.far().clamp(0.0, x.square().max(0.0));
         let local = x.square() - common;
         if self.over_positions && axes.iter().product::<f64>() > 1.0 {
             let freedom = self.channels - if self.centred { 1.0 } else { 0.0 };
@@ -191,9 +191,11 @@ impl Group {
         let inverse = |common: f64, local: f64| 1.0 / (common + local + self.eps).max(f64::MIN_POSITIVE);
         let scale = self.over_groups(x, axes, |common, local| libm::sqrt(inverse(common, local)));
         let far = if self.over_positions && axes.iter().product::<f64>() > 1.0 {
-            self.over_groups(x, axes, |common, local| common * inverse(common, local))
+            // Between positions that share nothing, the mean that is taken away leaves a little less than that.
+            let less = x.far().min(0.0) * inverse(0.0, x.square());
+            less + self.over_groups(x, axes, |common, local| common * inverse(common, local))
         } else {
-            x.far().max(0.0) * scale * scale
+            x.far() * scale * scale
         };
         (far, scale)
     }
@@ -208,16 +210,17 @@ impl Group {
 pub(super) fn norm_signal(at: &Signals<'_>, group: Group) -> Result<Response, Unknown> {
     let x = at.operand(0)?;
     let mut left = x;
-    left.second = group.centred(&x, &at.axes(0)).map(|second| second.max(0.0));
+    left.second = group.centred(&x, &at.axes(0));
     let (far, inverse) = group.shared(&left, &at.axes(0));
     let mean = if group.centred { 0.0 } else { x.mean * inverse };
     // What is local keeps its correlations, and has the rest of the variance.
-    let own = left.square() / (left.square() + group.eps).max(f64::MIN_POSITIVE);
+    let variance = left.square().max(0.0);
+    let own = variance / (variance + group.eps).max(f64::MIN_POSITIVE);
     let local = if left.spread() > 0.0 { (own - far).max(0.0) / left.spread() } else { 0.0 };
     let mut moments = x.map(mean, |_| far).at_most(Class::Within5);
     moments.second = zip(&moments.second, &left.second, |far, second| far + local * (second - left.far()));
     if !group.over_positions {
-        moments.edge = 1.0;
+        (moments.edge, moments.uneven) = (1.0, 0.0);
     }
     let mut gain = inverse;
     if let Some(weight) = at.parameter(0) {
@@ -235,7 +238,7 @@ pub(super) fn norm_signal_back(at: &Signals<'_>, gradient: &Moments, group: Grou
     let x = at.operand(0)?;
     let axes = at.axes(0);
     let mut left = x;
-    left.second = group.centred(&x, &axes).map(|second| second.max(0.0));
+    left.second = group.centred(&x, &axes);
     let weight = at.parameter(0).map_or(1.0, ParameterMoments::square);
     let elements = group.channels * if group.over_positions { at.positions(0) } else { 1.0 };
     // Along y the gradient keeps only what eps leaves of it.

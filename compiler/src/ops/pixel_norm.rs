@@ -50,7 +50,7 @@ impl Operator for PixelNorm {
     fn signal(&self, at: &Signals<'_>) -> Result<Response, Unknown> {
         let x = at.operand(0)?;
         let scale = self.scale(&x);
-        let moments = Moments { edge: 1.0, ..x.scaled(scale).at_most(Class::Within5) };
+        let moments = Moments { edge: 1.0, uneven: 0.0, ..x.scaled(scale).at_most(Class::Within5) };
         Ok(Response { moments, carries: smallvec![scale] })
     }
 
