@@ -130,14 +130,11 @@ pub enum IrFormat {
 
 /// What goes into a model whose signal is predicted.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Inputs {
-    /// Noise level of the images that go in, which are scaled to unit variance; without it they are white noise
-    #[arg(long)]
-    pub sigma: Option<f64>,
+pub struct Images {
     /// Standard deviation of clean images
     #[arg(long, default_value_t = 0.5, requires = "sigma")]
     pub sigma_data: f64,
-    /// Correlation of neighbouring pixels of clean images
+    /// Correlation of neighbouring pixels of clean images, 0 for white ones
     #[arg(long, default_value_t = 0.95, requires = "sigma")]
     pub correlation: f64,
 }
@@ -146,13 +143,16 @@ pub struct Inputs {
 pub struct Predict {
     #[command(flatten)]
     pub target: Target,
+    /// Noise levels of the images that go in, which are scaled to unit variance; without any they are white noise
+    #[arg(long, num_args = 1.., value_delimiter = ',')]
+    pub sigma: Vec<f64>,
     #[command(flatten)]
-    pub inputs: Inputs,
+    pub images: Images,
     #[arg(long, value_enum, default_value_t = PredictFormat::Table)]
     pub format: PredictFormat,
-    /// Blocks within so many blocks are listed
-    #[arg(long, default_value_t = 1)]
-    pub depth: usize,
+    /// Blocks within so many blocks are listed, 1 in tables; in pictures, without it, those that hold most of the model
+    #[arg(long)]
+    pub depth: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -161,6 +161,8 @@ pub enum PredictFormat {
     Table,
     /// By line of the source
     Lines,
+    /// A picture: the stream and the gradients by depth
+    Svg,
     Json,
 }
 
@@ -169,8 +171,11 @@ pub enum PredictFormat {
 pub struct Probe {
     #[command(flatten)]
     pub target: Target,
+    /// Noise level of the images that go in, which are scaled to unit variance; without it they are white noise
+    #[arg(long)]
+    pub sigma: Option<f64>,
     #[command(flatten)]
-    pub inputs: Inputs,
+    pub images: Images,
     /// Draws of parameters and inputs
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..))]
     pub seeds: u64,

@@ -6,7 +6,8 @@ use crate::{Outcome, output, target};
 use archc_compiler::analysis::moments::{Class, Estimate};
 use archc_compiler::analysis::signal::Signal;
 use archc_compiler::analysis::signal::backward::cotangents;
-use archc_compiler::ir::{Graph, NodeId, ScopeId, ScopeKind};
+use archc_compiler::analysis::signal::blocks::{covering, disjoint};
+use archc_compiler::ir::Graph;
 use archc_compiler::types::Kind;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::probe::{self, Figure};
@@ -61,12 +62,12 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
     if !missing.is_empty() {
         return Err(format!("the inputs need sizes: give {}", missing.join(" ")));
     }
-    let signal = Signal::with(&graph, &statistics(&options.inputs));
+    let signal = Signal::with(&graph, &statistics(&options.images, options.sigma));
     let blocks = options.depth.map_or_else(|| covering(&graph), |depth| disjoint(&graph, depth));
     let predicted = cotangents(&graph, &signal, |scope| blocks.contains(scope));
     let request = probe::Probe { seeds: options.seeds, batch: options.batch as usize, blocks };
-    let inputs = options.inputs;
-    let measured = probe::measure(&graph, &request, |seed, plan, bindings| draw(&graph, plan, bindings, seed, &inputs))
+    let inputs = |seed, plan: &Plan, bindings: &Bindings| draw(&graph, plan, bindings, seed, options);
+    let measured = probe::measure(&graph, &request, inputs)
         .map_err(|error| error.to_string())?;
 
     let mut forward = Comparison::default();
@@ -111,61 +112,20 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
     Ok(if report.broken.is_empty() { Outcome::Clean } else { Outcome::Findings })
 }
 
-/// Share of the values that blocks should hold.
-const COVERED: f64 = 0.75;
-
-/// Blocks as far outside as they can be and still hold most values, each a part of the model.
-fn covering(graph: &Graph) -> Vec<ScopeId> {
-    let deepest = graph.scope_ids().map(|scope| graph.enclosing(scope).count()).max().unwrap_or(1);
-    let held = |blocks: &[ScopeId]| {
-        let inside = |id: &NodeId| graph.enclosing(graph.node(*id).scope).any(|scope| blocks.contains(&scope));
-        graph.node_ids().filter(inside).count() as f64 / graph.node_count().max(1) as f64
-    };
-    let mut candidates = (2..=deepest.max(2)).map(|depth| disjoint(graph, depth)).map(|own| (held(&own), own));
-    let mut best = (0.0, vec![]);
-    while let Some(own) = candidates.next().filter(|_| best.0 < COVERED) {
-        if own.0 > best.0 {
-            best = own;
-        }
-    }
-    best.1
-}
-
-/// Scopes at a depth, and those above it that have none below; no two overlap.
-fn disjoint(graph: &Graph, depth: usize) -> Vec<ScopeId> {
-    let level = |scope: ScopeId| graph.enclosing(scope).count() - 1;
-    let is_block = |scope: &ScopeId| {
-        let own = graph.scope(*scope);
-        own.kind == ScopeKind::Block && !own.outputs.is_empty()
-    };
-    let mut found: Vec<ScopeId> = vec![];
-    let mut candidates: Vec<ScopeId> =
-        graph.scope_ids().filter(|scope| level(*scope) <= depth).filter(is_block).collect();
-    candidates.sort_by_key(|scope| std::cmp::Reverse(level(*scope)));
-    for scope in candidates {
-        let contains = |other: &ScopeId| graph.enclosing(*other).any(|outer| outer == scope);
-        if !found.iter().any(contains) {
-            found.push(scope);
-        }
-    }
-    found.sort_unstable();
-    found
-}
-
 /// Features with the declared statistics, everything else as the model would see it.
-fn draw(graph: &Graph, plan: &Plan, bindings: &Bindings, seed: u64, inputs: &crate::args::Inputs) -> Vec<HostTensor> {
-    let statistics = statistics(inputs);
+fn draw(graph: &Graph, plan: &Plan, bindings: &Bindings, seed: u64, options: &Probe) -> Vec<HostTensor> {
+    let statistics = statistics(&options.images, options.sigma);
     let scale = statistics.scale(graph);
     let share = statistics.sigma_data.powi(2) / statistics.total();
     let draw = |input: &archc_compiler::ir::Input| {
         let ty = &graph.node(input.node).ty;
         let shape = plan.shape_of(ty, bindings);
-        let mut drawn = match (ty.kind, inputs.sigma) {
+        let mut drawn = match (ty.kind, options.sigma) {
             (Kind::Sigma, _) => {
                 let count = shape.iter().product();
                 return HostTensor::f32(shape, vec![statistics.sigma as f32; count]);
             }
-            (Kind::Image, Some(_)) => init::noisy_image(shape, share, inputs.correlation, seed, &input.name),
+            (Kind::Image, Some(_)) => init::noisy_image(shape, share, options.images.correlation, seed, &input.name),
             _ => init::input(ty.kind, init::classes(ty), shape, seed, &input.name),
         };
         if let (HostData::F32(values), true) = (&mut drawn.data, ty.kind.has_positions()) {

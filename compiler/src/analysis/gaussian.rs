@@ -119,7 +119,7 @@ pub fn over_mean_square(freedom: f64, f: impl Fn(f64) -> f64) -> f64 {
     }
     let spread = 2.0 / (9.0 * freedom);
     let u = |z: f64| libm::pow((1.0 - spread + z * libm::sqrt(spread)).max(0.0), 3.0);
-    let points = (-4..=4).map(|z| f64::from(z)).map(|z| (u(z), libm::exp(-0.5 * z * z)));
+    let points = (-4..=4).map(f64::from).map(|z| (u(z), libm::exp(-0.5 * z * z)));
     // The approximation has a mean of one to a few parts in a thousand; held to it exactly.
     let (total, sum) = points.clone().fold((0.0, 0.0), |(total, sum), (u, weight)| (total + weight, sum + weight * u));
     let mean = sum / total;

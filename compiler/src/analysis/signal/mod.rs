@@ -9,6 +9,7 @@
 //! [`Operator::signal_back`](crate::ops::Operator::signal_back)); this module walks the graph.
 
 pub mod backward;
+pub mod blocks;
 mod covariance;
 
 use super::gaussian::Expansions;
