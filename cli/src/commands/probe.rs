@@ -67,8 +67,7 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
     let predicted = cotangents(&graph, &signal, |scope| blocks.contains(scope));
     let request = probe::Probe { seeds: options.seeds, batch: options.batch as usize, blocks };
     let inputs = |seed, plan: &Plan, bindings: &Bindings| draw(&graph, plan, bindings, seed, options);
-    let measured = probe::measure(&graph, &request, inputs)
-        .map_err(|error| error.to_string())?;
+    let measured = probe::measure(&graph, &request, inputs).map_err(|error| error.to_string())?;
 
     let mut forward = Comparison::default();
     for (node, figure) in &measured.values {

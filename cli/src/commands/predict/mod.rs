@@ -27,12 +27,9 @@ pub fn run(options: &Predict) -> Result<Outcome, String> {
         [] => vec![None],
         given => given.iter().copied().map(Some).collect(),
     };
-    let signals: Vec<(Option<f64>, Signal)> = sigmas
-        .into_iter()
-        .map(|sigma| (sigma, Signal::with(&graph, &statistics(&options.images, sigma))))
-        .collect();
-    let subject =
-        Subject { graph: &graph, sources: &compiled.program.sources, findings: &compiled.diagnostics };
+    let signals: Vec<(Option<f64>, Signal)> =
+        sigmas.into_iter().map(|sigma| (sigma, Signal::with(&graph, &statistics(&options.images, sigma)))).collect();
+    let subject = Subject { graph: &graph, sources: &compiled.program.sources, findings: &compiled.diagnostics };
     let (cut, depth) = (covering(&graph), options.depth);
     // A picture follows the stream from block to block; a table may show blocks within blocks.
     let wanted = |scope: &ScopeId| match (depth, options.format) {

@@ -115,41 +115,59 @@ impl Subject<'_> {
     }
 
     fn blocks(&self, signals: &[(Option<f64>, Signal)], wanted: &dyn Fn(&ScopeId) -> bool) -> Vec<Block> {
-        let mut blocks: Vec<Block> = vec![];
+        let (mut blocks, mut scopes): (Vec<Block>, Vec<ScopeId>) = (vec![], vec![]);
         for (level, (_, signal)) in signals.iter().enumerate() {
             for (at, (scope, gains)) in gains(self.graph, signal, wanted).into_iter().enumerate() {
                 if level == 0 {
                     blocks.push(self.block(scope));
+                    scopes.push(scope);
                 }
                 if let Some(block) = blocks.get_mut(at) {
                     block.levels.push(figures(self.graph, signal, scope, &gains));
                 }
             }
         }
+        for (block, found) in blocks.iter_mut().zip(self.found_in(&scopes)) {
+            block.findings = found;
+        }
         blocks
     }
 
     fn block(&self, scope: ScopeId) -> Block {
-        let (graph, own) = (self.graph, self.graph.scope(scope));
-        let inside = |id: NodeId| graph.enclosing(graph.node(id).scope).any(|outer| outer == scope);
-        let spans: Vec<Span> =
-            graph.node_ids().filter(|id| inside(*id)).map(|id| graph.node(id).span).collect();
+        let own = self.graph.scope(scope);
         Block {
             path: own.path.to_string(),
             name: own.name.to_string(),
-            stream: own.outputs.iter().any(|node| graph.node(*node).ty.kind.has_positions()),
+            stream: own.outputs.iter().any(|node| self.graph.node(*node).ty.kind.has_positions()),
             levels: vec![],
-            findings: self.found(|span| spans.iter().any(|own| *own == span)),
+            findings: vec![],
         }
     }
 
-    /// Rules that point at something.
-    fn found(&self, points: impl Fn(Span) -> bool) -> Vec<String> {
-        let hit = self.findings.iter().filter(|finding| finding.labels.iter().any(|label| points(label.span)));
-        let mut rules: Vec<String> = hit.map(|finding| finding.id.to_string()).collect();
-        rules.sort();
-        rules.dedup();
-        rules
+    /// What rules have found, for each of the blocks: in it, or between the block before and it.
+    fn found_in(&self, scopes: &[ScopeId]) -> Vec<Vec<String>> {
+        let graph = self.graph;
+        let inside = |id: NodeId, block: ScopeId| graph.enclosing(graph.node(id).scope).any(|scope| scope == block);
+        let start = |block: ScopeId| graph.node_ids().find(|id| inside(*id, block));
+        let starts: Vec<Option<NodeId>> = scopes.iter().map(|scope| start(*scope)).collect();
+        let mut found = vec![vec![]; scopes.len()];
+        for finding in self.findings {
+            let hit = |id: &NodeId| finding.labels.iter().any(|label| label.span == graph.node(*id).span);
+            for id in graph.node_ids().filter(hit) {
+                let at = scopes.iter().position(|scope| inside(id, *scope)).or_else(|| {
+                    let later = starts.iter().enumerate().filter(|(_, start)| start.is_some_and(|start| start > id));
+                    later.min_by_key(|(_, start)| **start).map(|(at, _)| at)
+                });
+                if let Some(rules) = at.and_then(|at| found.get_mut(at)) {
+                    rules.push(finding.id.to_string());
+                }
+            }
+        }
+        for rules in &mut found {
+            rules.sort();
+            rules.dedup();
+        }
+        found
     }
 
     fn lines(&self, signals: &[(Option<f64>, Signal)]) -> Vec<Line> {
@@ -175,20 +193,30 @@ impl Subject<'_> {
                 }
             }
         }
-        let line = |((file, line), (forward, backward, class, span)): ((String, usize), (Range, Range, Class, Span))| {
-            let text = self.sources.get(span.file).and_then(|source| source.text.lines().nth(line - 1));
-            let here = |other: Span| other.file == span.file && self.sources.line_column(other).0 == line;
-            Line {
-                file,
-                line,
-                forward,
-                backward: backward.some(),
-                class,
-                text: text.unwrap_or("").trim().to_owned(),
-                findings: self.found(here),
-            }
-        };
+        let line =
+            |((file, line), (forward, backward, class, span)): ((String, usize), (Range, Range, Class, Span))| {
+                let text = self.sources.get(span.file).and_then(|source| source.text.lines().nth(line - 1));
+                let here = |other: Span| other.file == span.file && self.sources.line_column(other).0 == line;
+                Line {
+                    file,
+                    line,
+                    forward,
+                    backward: backward.some(),
+                    class,
+                    text: text.unwrap_or("").trim().to_owned(),
+                    findings: self.found_at(here),
+                }
+            };
         lines.into_iter().map(line).collect()
+    }
+
+    /// Rules that point at something.
+    fn found_at(&self, points: impl Fn(Span) -> bool) -> Vec<String> {
+        let hit = self.findings.iter().filter(|finding| finding.labels.iter().any(|label| points(label.span)));
+        let mut rules: Vec<String> = hit.map(|finding| finding.id.to_string()).collect();
+        rules.sort();
+        rules.dedup();
+        rules
     }
 }
 

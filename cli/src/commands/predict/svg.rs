@@ -6,7 +6,7 @@ use archc_compiler::analysis::moments::Class;
 use std::fmt::Write;
 
 const WIDTH: f64 = 1200.0;
-const LEFT: f64 = 84.0;
+const LEFT: f64 = 132.0;
 const RIGHT: f64 = 1176.0;
 /// Top and bottom of the panels.
 const FORWARD: (f64, f64) = (118.0, 322.0);
@@ -17,12 +17,8 @@ const NAME: f64 = 15.0;
 /// From low noise to high.
 const COLOURS: [&str; 6] = ["#30296b", "#31688e", "#21918c", "#5dab3c", "#d9a300", "#d1495b"];
 
-/// How a figure is drawn, by what it promises.
-const MARKS: [(&str, fn(Class) -> bool); 3] = [
-    ("within 5 %", |class| class <= Class::Within5),
-    ("within 15 %", |class| class == Class::Within15),
-    ("factor 2", |class| class == Class::Factor2),
-];
+/// Promises that are drawn in shapes of their own; what promises more is drawn as the first.
+const MARKS: [Class; 3] = [Class::Within5, Class::Within15, Class::Factor2];
 
 pub fn draw(prediction: &Prediction) -> String {
     let stream: Vec<&Block> = prediction.blocks.iter().filter(|block| block.stream).collect();
@@ -37,11 +33,11 @@ pub fn draw(prediction: &Prediction) -> String {
          fill=\"#333\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
     );
     picture.text(LEFT, 34.0, "start", "font-size=\"20\" font-weight=\"600\" fill=\"#111\"", &prediction.model);
-    picture.text(LEFT, 54.0, "start", "fill=\"#666\"", "at initialisation, predicted from the spec");
+    picture.text(LEFT, 54.0, "start", "fill=\"#666\"", "signal and gradients at initialisation, predicted by archc");
     legend(&mut picture, prediction);
     let across = Across { count: stream.len() };
     findings(&mut picture, &stream, &across);
-    let panels: [(&str, (f64, f64), fn(&Level) -> Option<f64>); 2] = [
+    let panels: [Panel<'_>; 2] = [
         ("mean square of the stream", FORWARD, |level| level.output),
         ("gradient gain of each block", BACKWARD, |level| level.gain),
     ];
@@ -114,11 +110,10 @@ fn colour(level: usize, levels: usize) -> &'static str {
 
 fn legend(picture: &mut Picture, prediction: &Prediction) {
     let mut x = RIGHT;
-    for (name, holds) in MARKS.iter().rev() {
-        let class = [Class::Within5, Class::Within15, Class::Factor2].into_iter().find(|class| holds(*class));
-        picture.text(x, 34.0, "end", "fill=\"#666\"", name);
-        x -= 6.4 * name.len() as f64 + 12.0;
-        picture.mark((x, 30.0), class, "#666");
+    for class in MARKS.into_iter().rev() {
+        picture.text(x, 34.0, "end", "fill=\"#666\"", class.name());
+        x -= 6.4 * class.name().len() as f64 + 12.0;
+        picture.mark((x, 30.0), Some(class), "#666");
         x -= 16.0;
     }
     picture.text(x, 34.0, "end", "fill=\"#666\"", "promise:");
@@ -206,7 +201,9 @@ fn panel(
         }
         let _ = writeln!(
             picture.0,
-            "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"/>"
+            "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{:.1}\" stroke-linejoin=\"round\"/>",
+            // Lines on top of each other stay visible.
+            1.8 + 2.2 * (levels - 1 - level) as f64
         );
         for (at, figure) in figures.iter().enumerate() {
             let (class, place) = match figure.and_then(value) {
@@ -272,7 +269,7 @@ impl Scale {
 
 fn name(step: f64, power: i32) -> String {
     if (-2..=3).contains(&power) {
-        return figure(step * 10f64.powi(power)).trim_end_matches('0').trim_end_matches('.').to_owned();
+        return format!("{}", step * 10f64.powi(power));
     }
     let digit = |digit: char| match digit {
         '-' => '⁻',
