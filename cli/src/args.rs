@@ -118,6 +118,9 @@ pub struct Ir {
     /// Every operation by itself, without blocks
     #[arg(long)]
     pub flat: bool,
+    /// The graph after the passes up to this one; `all` for what an evaluation runs
+    #[arg(long, value_name = "PASS")]
+    pub after: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -205,6 +208,9 @@ pub struct Bench {
     pub inputs: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+    /// Evaluate the graph as it is, without passes over it
+    #[arg(long)]
+    pub no_opt: bool,
     /// Samples in a drawn input
     #[arg(long, default_value_t = 1, conflicts_with = "inputs", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,
@@ -276,6 +282,9 @@ pub struct Run {
     pub mid: Vec<String>,
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+    /// Evaluate the graph as it is, without passes over it
+    #[arg(long)]
+    pub no_opt: bool,
     /// For initialisers and drawn inputs
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

@@ -10,6 +10,7 @@ pub mod ir;
 pub mod library;
 pub mod lint;
 pub mod ops;
+pub mod passes;
 pub mod program;
 pub mod sincos;
 pub mod source;

@@ -32,5 +32,5 @@ pub use error::RunError;
 pub use host::{HostData, HostTensor};
 pub use module::GraphModule;
 pub use plan::Plan;
-pub use session::{Device, Request, Response, Session, Weights, open};
+pub use session::{Device, Passes, Request, Response, Session, Weights, open, open_with};
 pub use value::Value;

@@ -12,7 +12,7 @@ use burn::module::{AutodiffModule, Devices, HasAutodiffModule, Module, ModuleMap
 use burn::record::{PrecisionSettings, Record};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Tensor, TensorData, TensorPrimitive};
+use burn::tensor::{Slice, Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use std::sync::Arc;
 
 /// A parameter of rank 1 to 5.
@@ -55,6 +55,29 @@ impl<B: Backend> AnyParam<B> {
 
     pub fn id(&self) -> ParamId {
         each!(self, param => param.id)
+    }
+
+    fn is_trainable(&self) -> bool {
+        each!(self, param => param.is_require_grad())
+    }
+
+    /// A parameter with this value.
+    fn of(id: ParamId, value: B::FloatTensorPrimitive, trainable: bool) -> Self {
+        fn param<B: Backend, const D: usize>(
+            id: ParamId,
+            value: B::FloatTensorPrimitive,
+            trainable: bool,
+        ) -> Param<Tensor<B, D>> {
+            let tensor = Tensor::from_primitive(TensorPrimitive::Float(value));
+            Param::initialized(id, tensor.set_require_grad(trainable))
+        }
+        match value.shape().num_dims() {
+            1 => AnyParam::R1(param(id, value, trainable)),
+            2 => AnyParam::R2(param(id, value, trainable)),
+            3 => AnyParam::R3(param(id, value, trainable)),
+            4 => AnyParam::R4(param(id, value, trainable)),
+            _ => AnyParam::R5(param(id, value, trainable)),
+        }
     }
 
     /// A parameter of that shape with these elements, in the layout of the module.
@@ -257,6 +280,50 @@ impl<B: Backend> GraphModule<B> {
             let host = crate::Value::<B>::Float(parameter.primitive()).to_host();
             (slot, slot.to_published(host.to_f32()))
         })
+    }
+
+    /// The parameters for an optimised graph: `sources` says which of these each of its parameters holds. What is joined
+    /// is kept once; the parameters here become parts of it.
+    pub fn joined(&mut self, graph: &Graph, sources: &[Vec<ParameterId>]) -> Self {
+        let slots = Arc::new(slots(graph));
+        let parameters = slots.iter().zip(sources).filter_map(|(slot, sources)| match sources.as_slice() {
+            [one] => self.parameters.get(one.index()).cloned(),
+            several => self.join(slot, several),
+        });
+        let parameters = parameters.collect();
+        Self { slots, parameters }
+    }
+
+    /// Several parameters as one, along the first axis of the published layout. Each is let go of when it has been copied,
+    /// so that no more than one is in memory twice.
+    fn join(&mut self, slot: &Slot, sources: &[ParameterId]) -> Option<AnyParam<B>> {
+        let axis = if slot.layout == Layout::Transposed { 1 } else { 0 };
+        let shape = slot.stored_shape();
+        let range = |start: usize, size: usize| {
+            let whole = |(at, own): (usize, &usize)| if at == axis { start..start + size } else { 0..*own };
+            shape.iter().enumerate().map(whole).map(Slice::from).collect::<Vec<_>>()
+        };
+        let mut whole: Option<B::FloatTensorPrimitive> = None;
+        let mut parts = vec![];
+        let mut start = 0;
+        for id in sources {
+            let own = self.parameters.get_mut(id.index())?;
+            let (param_id, trainable, part) = (own.id(), own.is_trainable(), own.primitive());
+            let (device, dtype) = (B::float_device(&part), part.dtype());
+            let size = part.shape().to_vec().get(axis).copied()?;
+            let nothing = || B::float_zeros([1].into(), &device, dtype.into());
+            *own = AnyParam::of(param_id, nothing(), false);
+            let room = whole.take().unwrap_or_else(|| B::float_zeros(shape.clone().into(), &device, dtype.into()));
+            whole = Some(B::float_slice_assign(room, &range(start, size), part));
+            parts.push((*id, param_id, trainable, start, size));
+            start += size;
+        }
+        let whole = whole?;
+        for (id, param_id, trainable, start, size) in parts {
+            let part = B::float_slice(whole.clone(), &range(start, size));
+            *self.parameters.get_mut(id.index())? = AnyParam::of(param_id, part, trainable);
+        }
+        Some(AnyParam::of(slot.id(), whole, slot.trainable))
     }
 
     fn map_each(self, f: impl FnMut(AnyParam<B>) -> AnyParam<B>) -> Self {

@@ -11,6 +11,7 @@ use crate::tensors::TensorFile;
 use crate::value::Value;
 use crate::weights;
 use archc_compiler::ir::{Graph, NodeId};
+use archc_compiler::passes::Optimized;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
 use std::collections::BTreeMap;
@@ -31,6 +32,15 @@ pub enum Weights<'a> {
     /// The initialisers of the spec, with this seed.
     Seed(u64),
     File(&'a TensorFile),
+}
+
+/// Whether the graph is optimised before it is evaluated. Gradients and values inside of it are those of the graph as
+/// it is, in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passes {
+    #[default]
+    All,
+    None,
 }
 
 /// One run.
@@ -77,23 +87,40 @@ pub trait Session {
     fn parameters(&self) -> Vec<(String, HostTensor)>;
 }
 
-/// Puts a model on a device.
+fn boxed<B: Kernels>(engine: Engine<B>, passes: Passes) -> Box<dyn Session> {
+    match passes {
+        Passes::All => Box::new(engine.optimized()),
+        Passes::None => Box::new(engine),
+    }
+}
+
+/// Puts a model on a device, and optimises its evaluation.
 pub fn open(graph: &Arc<Graph>, device: Device, source: Weights<'_>) -> Result<Box<dyn Session>, RunError> {
+    open_with(graph, device, source, Passes::All)
+}
+
+/// Puts a model on a device.
+pub fn open_with(
+    graph: &Arc<Graph>,
+    device: Device,
+    source: Weights<'_>,
+    passes: Passes,
+) -> Result<Box<dyn Session>, RunError> {
     match device {
-        Device::Cpu => Ok(Box::new(Engine::<Flex>::new(graph, source, Default::default())?)),
-        Device::Cuda => cuda(graph, source),
+        Device::Cpu => Ok(boxed(Engine::<Flex>::new(graph, source, Default::default())?, passes)),
+        Device::Cuda => cuda(graph, source, passes),
     }
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(_: &Arc<Graph>, _: Weights<'_>) -> Result<Box<dyn Session>, RunError> {
+fn cuda(_: &Arc<Graph>, _: Weights<'_>, _: Passes) -> Result<Box<dyn Session>, RunError> {
     let message = "this archc was built without CUDA; build it with `--features cuda`";
     Err(RunError::Device(message.to_owned()))
 }
 
 /// Burn panics where there is no driver, so it is looked for first.
 #[cfg(feature = "cuda")]
-fn cuda(graph: &Arc<Graph>, source: Weights<'_>) -> Result<Box<dyn Session>, RunError> {
+fn cuda(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes) -> Result<Box<dyn Session>, RunError> {
     let driver = ["libcuda.so.1", "nvcuda.dll"].into_iter().any(|name| {
         // SAFETY: loading the driver runs its initialisers, as every CUDA program does.
         unsafe { libloading::Library::new(name) }.is_ok()
@@ -101,12 +128,14 @@ fn cuda(graph: &Arc<Graph>, source: Weights<'_>) -> Result<Box<dyn Session>, Run
     if !driver {
         return Err(RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()));
     }
-    Ok(Box::new(Engine::<crate::kernels::Cuda>::new(graph, source, Default::default())?))
+    Ok(boxed(Engine::<crate::kernels::Cuda>::new(graph, source, Default::default())?, passes))
 }
 
 struct Engine<B: Kernels> {
     plan: Plan,
     module: GraphModule<B>,
+    /// The optimised graph with its parameters, which share the memory of the others.
+    optimized: Option<(Plan, GraphModule<B>)>,
     device: B::Device,
 }
 
@@ -116,7 +145,20 @@ impl<B: Kernels> Engine<B> {
             Weights::Seed(seed) => GraphModule::init(graph, seed, &device),
             Weights::File(file) => weights::load(graph, file, &device)?,
         };
-        Ok(Self { plan: Plan::new(graph.clone()), module, device })
+        Ok(Self { plan: Plan::new(graph.clone()), module, optimized: None, device })
+    }
+
+    /// Evaluates by the optimised graph from here on.
+    fn optimized(mut self) -> Self {
+        let Optimized { graph, parameters, .. } = Optimized::of(&self.plan.graph);
+        let module = self.module.joined(&graph, &parameters);
+        self.optimized = Some((Plan::new(Arc::new(graph)), module));
+        self
+    }
+
+    /// What evaluates outputs alone.
+    fn evaluation(&self) -> (&Plan, &GraphModule<B>) {
+        self.optimized.as_ref().map_or((&self.plan, &self.module), |(plan, module)| (plan, module))
     }
 
     fn check_inputs(&self, inputs: &[HostTensor]) -> Result<Bindings, RunError> {
@@ -177,7 +219,8 @@ impl<B: Kernels> Session for Engine<B> {
                 response.kept.insert(node, value.to_host());
             }
         };
-        let outputs = execute(&self.plan, &self.module, inputs, &bindings, Mode::Evaluation, &self.device, watch);
+        let (plan, module) = if request.keep.is_empty() { self.evaluation() } else { (&self.plan, &self.module) };
+        let outputs = execute(plan, module, inputs, &bindings, Mode::Evaluation, &self.device, watch);
         // Reading the outputs waits for the device.
         response.outputs = outputs.iter().map(Value::to_host).collect();
         response.time = start.elapsed();

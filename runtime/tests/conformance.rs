@@ -274,7 +274,9 @@ fn as_published<'t>(found: &'t HostTensor, expected: &HostTensor) -> Cow<'t, Hos
 fn compare(case: &Case, graph: &Arc<Graph>, weights: &TensorFile, io: &Tensors<'_>, tolerance: f64) -> Comparison {
     let config = case.config();
     let session = open(graph, Device::Cpu, Weights::File(weights)).expect("weights that fit");
-    let inputs = graph.inputs.iter().map(|input| io.read(&format!("in.{}", input.name)).expect("an input")).collect();
+    let inputs: Vec<HostTensor> =
+        graph.inputs.iter().map(|input| io.read(&format!("in.{}", input.name)).expect("an input")).collect();
+    let optimized = session.run(&Request { inputs: inputs.clone(), ..Request::default() }).expect("a run");
     let names = io.names();
     let gradients = names.iter().any(|name| name.starts_with("grad."));
     let kept: BTreeMap<&str, _> = names
@@ -292,6 +294,9 @@ fn compare(case: &Case, graph: &Arc<Graph>, weights: &TensorFile, io: &Tensors<'
         .fold(0.0, |most: f32, gradient| most.max(gradient.max).max(-gradient.min));
 
     let mut comparison = Comparison::default();
+    for (found, expected) in optimized.outputs.iter().zip(&response.outputs) {
+        comparison.check("the output of the optimised graph", found, expected, tolerance);
+    }
     for name in &names {
         let expected = io.read(name).expect("a tensor");
         let found = if let Some(path) = name.strip_prefix("mid.") {

@@ -21,8 +21,10 @@ fn peak() -> u64 {
 fn loading_takes_the_model_and_one_tensor_more() {
     let source = "model Stack(x: vector[2048]) -> vector[2048] {
     let h = x
-    for i in 0..12 { h = h -> linear(2048, bias: false) @layers.{i} }
-    h
+    for i in 0..6 { h = h -> linear(2048, bias: false) @layers.{i} }
+    let y = h
+    for i in 0..6 { y = y + (h -> linear(2048, bias: false) @merged.{i}) }
+    y
 }
 ";
     let compiled = compile("stack.arch", None, &[], &[("stack.arch", source)], &Options::default()).expect("a model");

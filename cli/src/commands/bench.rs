@@ -1,12 +1,12 @@
 //! `archc bench`
 
-use super::run::{draw_inputs, read_inputs};
+use super::run::{draw_inputs, passes, read_inputs};
 use crate::args::{Bench, ReportFormat};
 use crate::{Outcome, output, target};
 use archc_compiler::analysis::cost::Costs;
 use archc_runtime::plan::Plan;
 use archc_runtime::tensors::TensorFile;
-use archc_runtime::{Request, Weights, bench, open};
+use archc_runtime::{Request, Weights, bench, open_with};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +57,8 @@ pub fn run(options: &Bench) -> Result<Outcome, String> {
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
     let source = weights.as_ref().map_or(Weights::Seed(options.seed), Weights::File);
     let start = Instant::now();
-    let session = open(&graph, options.device.into(), source).map_err(|error| error.to_string())?;
+    let session =
+        open_with(&graph, options.device.into(), source, passes(options.no_opt)).map_err(|error| error.to_string())?;
     session.materialize();
     let load = start.elapsed();
 

@@ -2,9 +2,16 @@
 
 use crate::args::{Ir, IrFormat};
 use crate::{Outcome, output, target};
+use archc_compiler::ir::Graph;
+use archc_compiler::passes::{Optimized, PASSES};
+use archc_compiler::suggest::did_you_mean;
 
 pub fn run(options: &Ir) -> Result<Outcome, String> {
     let Some((compiled, graph)) = target::graph(&options.target)? else { return Ok(Outcome::Findings) };
+    let graph = match &options.after {
+        Some(pass) => after(graph, pass)?,
+        None => graph,
+    };
     let sources = &compiled.program.sources;
     let text = match (options.format, options.flat) {
         (IrFormat::Text, false) => graph.to_text(),
@@ -15,4 +22,17 @@ pub fn run(options: &Ir) -> Result<Outcome, String> {
     };
     output::print(&text);
     Ok(Outcome::Clean)
+}
+
+/// The graph after a pass and those before it.
+fn after(graph: Graph, pass: &str) -> Result<Graph, String> {
+    if pass == "all" {
+        return Ok(Optimized::of(&graph).graph);
+    }
+    Optimized::up_to(&graph, pass).map(|optimized| optimized.graph).ok_or_else(|| {
+        let names = PASSES.iter().map(|pass| pass.name).chain(["all"]);
+        let hint = did_you_mean(pass, names).map_or(String::new(), |hint| format!("; {hint}"));
+        let list: Vec<String> = PASSES.iter().map(|pass| format!("\n  {}: {}", pass.name, pass.summary)).collect();
+        format!("there is no pass `{pass}`{hint}; there are{}", list.concat())
+    })
 }

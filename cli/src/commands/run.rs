@@ -10,7 +10,7 @@ use archc_compiler::suggest::did_you_mean;
 use archc_compiler::words::short;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::tensors::{self, TensorFile};
-use archc_runtime::{HostTensor, Request, Response, RunError, Weights, init, open};
+use archc_runtime::{HostTensor, Passes, Request, Response, RunError, Weights, init, open_with};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
     let source = weights.as_ref().map_or(Weights::Seed(options.seed), Weights::File);
     let start = Instant::now();
-    let session = open(&graph, options.device.into(), source).map_err(|error| error.to_string())?;
+    let session =
+        open_with(&graph, options.device.into(), source, passes(options.no_opt)).map_err(|error| error.to_string())?;
     session.materialize();
     let what = if weights.is_some() { "loaded" } else { "initialised" };
     output::line(format!("{what} in {:.2} s, batch {}", start.elapsed().as_secs_f64(), bindings.batch));
@@ -58,6 +59,11 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
         output::line(format!("{} tensors written to {}", tensors.len(), path.display()));
     }
     Ok(Outcome::Clean)
+}
+
+/// The passes that `--no-opt` leaves.
+pub fn passes(no_opt: bool) -> Passes {
+    if no_opt { Passes::None } else { Passes::All }
 }
 
 /// Says before a long run that its result could not be written.

@@ -1,0 +1,76 @@
+//! Graphs that compute the same values with less work.
+//!
+//! A pass is one file: what it needs to hold, and how it makes another graph. None changes what an evaluation gives; all
+//! give nodes new numbers, from which the masks of training are drawn, so that they are for evaluation alone.
+
+mod common_subexpressions;
+mod dead_code;
+mod merge_projections;
+mod rewrite;
+
+use crate::ir::{Graph, NodeId, ParameterId};
+
+/// A graph, and where what is in it comes from.
+#[derive(Clone, Debug)]
+pub struct Optimized {
+    pub graph: Graph,
+    /// For every parameter those of the first graph that it holds, one behind the other along the first axis.
+    pub parameters: Vec<Vec<ParameterId>>,
+    /// For every node of the first graph the one that has its value, if there still is one.
+    pub nodes: Vec<Option<NodeId>>,
+}
+
+impl Optimized {
+    /// The graph as it is.
+    pub fn nothing(graph: Graph) -> Self {
+        let parameters = graph.parameter_ids().map(|id| vec![id]).collect();
+        let nodes = graph.node_ids().map(Some).collect();
+        Self { graph, parameters, nodes }
+    }
+
+    /// The result of one pass.
+    pub fn after(&self, pass: &Pass) -> Self {
+        (pass.run)(self)
+    }
+
+    /// The result of all passes.
+    pub fn of(graph: &Graph) -> Self {
+        PASSES.iter().fold(Self::nothing(graph.clone()), |graph, pass| graph.after(pass))
+    }
+
+    /// The result of the passes up to the one of that name.
+    pub fn up_to(graph: &Graph, name: &str) -> Option<Self> {
+        let last = PASSES.iter().position(|pass| pass.name == name)?;
+        Some(PASSES.iter().take(last + 1).fold(Self::nothing(graph.clone()), |graph, pass| graph.after(pass)))
+    }
+}
+
+/// One pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    /// Kebab case, as on the command line.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    run: fn(&Optimized) -> Optimized,
+}
+
+/// The passes in the order in which they run.
+pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "dead-code",
+        summary: "drops values that no output needs, with their parameters",
+        run: dead_code::run,
+    },
+    Pass {
+        name: "common-subexpressions",
+        summary: "computes once what several places compute alike, such as the activation of a condition in every block",
+        run: common_subexpressions::run,
+    },
+    Pass {
+        name: "merge-projections",
+        summary: "makes one product of linear maps of the same value: queries, keys and values; both halves of a gated \
+                  feed-forward; the modulations of all blocks",
+        run: merge_projections::run,
+    },
+];

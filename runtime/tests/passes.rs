@@ -1,0 +1,151 @@
+//! Passes keep values: on random networks here, on the published ones in `conformance.rs`.
+
+use archc_compiler::ir::{Graph, NodeKind};
+use archc_compiler::ops::Op;
+use archc_compiler::passes::{Optimized, PASSES};
+use archc_compiler::types::Kind;
+use archc_compiler::{Options, compile};
+use archc_runtime::{Device, HostTensor, Passes, Request, Weights, init, open_with};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use std::fmt::Write;
+use std::sync::Arc;
+
+const NETWORKS: u64 = 200;
+
+fn graph(source: &str) -> Arc<Graph> {
+    let compiled = compile("net.arch", None, &[], &[("net.arch", source)], &Options::default()).expect("it exists");
+    let errors: Vec<String> = compiled.diagnostics.iter().map(|problem| problem.message.clone()).collect();
+    Arc::new(compiled.graph.ok_or_else(|| format!("{source}\n{}", errors.join("\n"))).expect("it compiles"))
+}
+
+fn inputs(seed: u64) -> Vec<HostTensor> {
+    vec![
+        init::input(Kind::Tokens, None, vec![2, 5, 8], seed, "x"),
+        init::input(Kind::Vector, None, vec![2, 8], seed, "c"),
+    ]
+}
+
+fn outputs(graph: &Arc<Graph>, passes: Passes, inputs: Vec<HostTensor>) -> Vec<HostTensor> {
+    let session = open_with(graph, Device::Cpu, Weights::Seed(4), passes).expect("a session");
+    session.run(&Request { inputs, ..Request::default() }).expect("a run").outputs
+}
+
+/// A network in which values are used several times, not at all, and alike in several places.
+fn random_network(seed: u64) -> String {
+    let mut random = init::stream(seed, "network");
+    let mut text = "model Net(x: tokens[5, 8], c: vector[8]) -> tokens[5, 8] {\n".to_owned();
+    let (mut tokens, mut vectors) = (vec!["x".to_owned()], vec!["c".to_owned()]);
+    for at in 0..random.random_range(4..16) {
+        let x = tokens.choose(&mut random).cloned().unwrap_or_default();
+        let y = tokens.choose(&mut random).cloned().unwrap_or_default();
+        let c = vectors.choose(&mut random).cloned().unwrap_or_default();
+        let bias = random.random_bool(0.5);
+        let name = format!("v{at}");
+        let (value, is_vector) = match random.random_range(0..9) {
+            0 | 1 => {
+                // Of few values, so that some have several maps.
+                let x = tokens.iter().take(2).collect::<Vec<_>>().choose(&mut random).map_or("x", |x| x);
+                (format!("{x} -> linear(8, bias: {bias}) @l{at}"), false)
+            }
+            2 => (format!("{x} -> silu()"), false),
+            3 => (format!("{x} + {y}"), false),
+            4 => (format!("{x} * {c}"), false),
+            5 => (format!("{x} -> layer_norm(affine: {bias}) @n{at}"), false),
+            6 => (format!("{c} -> linear(8, bias: {bias}) @c{at}"), true),
+            7 => (format!("{c} -> silu()"), true),
+            _ => (format!("{x} -> linear(16) @g{at} -> slice(4, 8)"), false),
+        };
+        writeln!(text, "    let {name} = {value}").expect("it is a string");
+        if is_vector { vectors.push(name) } else { tokens.push(name) }
+    }
+    // Some values are needed by nobody.
+    let used: Vec<&str> = tokens.iter().skip(1).map(String::as_str).filter(|_| random.random_bool(0.8)).collect();
+    let c = vectors.last().cloned().unwrap_or_default();
+    write!(text, "    x * {c} + {}\n}}\n", used.iter().chain(&["x"]).copied().collect::<Vec<_>>().join(" + "))
+        .expect("it is a string");
+    text
+}
+
+#[test]
+fn random_networks_keep_their_values() {
+    let (mut fewer, mut merged) = (0, 0);
+    for seed in 0..NETWORKS {
+        let source = random_network(seed);
+        let graph = graph(&source);
+        let optimized = Optimized::of(&graph);
+        fewer += usize::from(optimized.graph.node_count() < graph.node_count());
+        merged += usize::from(optimized.parameters.iter().any(|sources| sources.len() > 1));
+        let plain = outputs(&graph, Passes::None, inputs(seed));
+        let found = outputs(&graph, Passes::All, inputs(seed));
+        for (found, plain) in found.iter().zip(&plain) {
+            assert_eq!(found.shape, plain.shape, "{source}");
+            let largest = plain.to_f32().iter().fold(1e-3f32, |most, x| most.max(x.abs()));
+            for (found, plain) in found.to_f32().into_iter().zip(plain.to_f32()) {
+                assert!((found - plain).abs() <= 1e-5 * largest, "{found} instead of {plain}\n{source}");
+            }
+        }
+    }
+    // The networks give the passes something to do.
+    assert!(fewer > 100 && merged > 50, "{fewer} networks with fewer nodes, {merged} with merged maps");
+}
+
+fn count(graph: &Graph, which: impl Fn(&Op) -> bool) -> usize {
+    graph.node_ids().filter(|id| matches!(&graph.node(*id).kind, NodeKind::Op(op) if which(op))).count()
+}
+
+const BLOCKS: &str = "
+block Block(x: tokens[N, D], cond c: vector[D]) -> tokens[N, D] {
+    let [shift, scale, gate] = c -> silu() -> linear(3 * D) @modulation -> chunk(3)
+    let h = x -> layer_norm(affine: false) -> modulate(shift, scale)
+    let (q, k, v) = (h -> linear(D) @q, h -> linear(D) @k, h -> linear(D) @v)
+    x + gate * (attention(q, k, v, heads: 2) -> linear(D) @out)
+}
+model Net(x: tokens[5, 8], c: vector[8]) -> tokens[5, 8] {
+    let h = x
+    let unused = x -> linear(8) @unused
+    for i in 0..3 { h = h -> Block(c) @blocks.{i} }
+    h
+}";
+
+#[test]
+fn modulations_of_all_blocks_become_one_product_and_so_do_queries_keys_and_values() {
+    let graph = graph(BLOCKS);
+    let is_linear = |op: &Op| matches!(op, Op::Linear(_));
+    let silu = |op: &Op| op.name() == "silu";
+    assert_eq!((count(&graph, is_linear), count(&graph, silu)), (1 + 3 * 5, 3));
+    let after = |name: &str| Optimized::up_to(&graph, name).expect("a pass").graph;
+    assert_eq!(count(&after("dead-code"), is_linear), 3 * 5);
+    assert_eq!(count(&after("common-subexpressions"), silu), 1);
+    // One for all modulations; in each block one for queries, keys and values, and one behind the attention.
+    assert_eq!(count(&after("merge-projections"), is_linear), 1 + 3 * 2);
+    let optimized = Optimized::of(&graph);
+    let held: usize = optimized.parameters.iter().map(Vec::len).sum();
+    assert_eq!(held, graph.parameters.len() - 2, "all parameters but those of the unused map");
+}
+
+#[test]
+fn an_optimised_graph_has_nothing_more_to_optimise() {
+    let optimized = Optimized::of(&graph(BLOCKS));
+    for pass in PASSES {
+        assert_eq!(optimized.after(pass).graph.node_count(), optimized.graph.node_count(), "{}", pass.name);
+    }
+}
+
+#[test]
+fn gradients_have_the_names_of_the_graph_as_it_is() {
+    let graph = graph(BLOCKS);
+    let session = open_with(&graph, Device::Cpu, Weights::Seed(4), Passes::All).expect("a session");
+    let request = Request { inputs: inputs(1), gradients: true, ..Request::default() };
+    let optimised = session.run(&request).expect("a run").parameter_gradients;
+    let session = open_with(&graph, Device::Cpu, Weights::Seed(4), Passes::None).expect("a session");
+    let plain = session.run(&request).expect("a run").parameter_gradients;
+    assert_eq!(optimised.len(), plain.len());
+    for ((name, found), (plain_name, plain)) in optimised.iter().zip(&plain) {
+        assert_eq!(name, plain_name);
+        assert_eq!(found.shape, plain.shape);
+        for (found, plain) in found.to_f32().into_iter().zip(plain.to_f32()) {
+            assert!((found - plain).abs() <= 1e-6 * (1.0 + plain.abs()), "{name}: {found} instead of {plain}");
+        }
+    }
+}
