@@ -2,7 +2,7 @@
 
 use crate::output;
 use archc_compiler::source::SourceMap;
-use archc_compiler::{Diagnostic, FileId, Frame, Level, Span};
+use archc_compiler::{Diagnostic, Edit, FileId, Fix, Frame, Level, Safety, Span};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
 use serde::Serialize;
 use std::fmt;
@@ -176,6 +176,24 @@ struct JsonFrame {
     call: Place,
 }
 
+/// A replacement of text.
+#[derive(Debug, Serialize)]
+struct JsonEdit {
+    #[serde(flatten)]
+    place: Place,
+    /// What stands there afterwards.
+    replacement: String,
+}
+
+/// A proposed change.
+#[derive(Debug, Serialize)]
+struct JsonFix {
+    title: String,
+    safety: Safety,
+    breaks_weights: bool,
+    edits: Vec<JsonEdit>,
+}
+
 /// A diagnostic for programs. The first label is the primary one.
 #[derive(Debug, Serialize)]
 pub struct JsonDiagnostic {
@@ -185,12 +203,20 @@ pub struct JsonDiagnostic {
     labels: Vec<JsonLabel>,
     notes: Vec<String>,
     help: Option<String>,
+    fixes: Vec<JsonFix>,
     chain: Vec<JsonFrame>,
 }
 
 pub fn json(problem: &Diagnostic, sources: &SourceMap) -> JsonDiagnostic {
     let label =
         |label: &archc_compiler::Label| JsonLabel { place: Place::of(label.span, sources), text: label.text.clone() };
+    let edit = |edit: &Edit| JsonEdit { place: Place::of(edit.span, sources), replacement: edit.text.clone() };
+    let fix = |fix: &Fix| JsonFix {
+        title: fix.title.clone(),
+        safety: fix.safety,
+        breaks_weights: fix.breaks_weights,
+        edits: fix.edits.iter().map(edit).collect(),
+    };
     let frame = |frame: &Frame| JsonFrame {
         callee: frame.callee.clone(),
         inside: frame.inside.clone(),
@@ -203,6 +229,7 @@ pub fn json(problem: &Diagnostic, sources: &SourceMap) -> JsonDiagnostic {
         labels: problem.labels.iter().map(label).collect(),
         notes: problem.notes.clone(),
         help: problem.help.clone(),
+        fixes: problem.fixes.iter().map(fix).collect(),
         chain: problem.chain.iter().map(frame).collect(),
     }
 }

@@ -4,6 +4,7 @@ pub mod analysis;
 mod compile;
 pub mod dim;
 pub mod elaborate;
+pub mod fix;
 pub mod import;
 pub mod init;
 pub mod ir;
@@ -18,5 +19,5 @@ pub mod suggest;
 pub mod types;
 pub mod words;
 
-pub use archc_grammar::{Diagnostic, FileId, Fix, Frame, Label, Level, Span};
+pub use archc_grammar::{Diagnostic, Edit, FileId, Fix, Frame, Label, Level, Safety, Span};
 pub use compile::{Checked, CompileError, Compiled, Options, check, compile, has_errors};

@@ -1,5 +1,6 @@
 //! The one type for what archc has to say about a source, from the parser to the command line.
 
+use crate::fix::Fix;
 use crate::span::Span;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -38,33 +39,6 @@ pub struct Frame {
     /// Name of what is called.
     pub callee: String,
     pub call: Span,
-}
-
-/// How far an edit may be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Safety {
-    /// The elaborated graph stays the same.
-    Safe,
-    /// The edit changes what the network computes.
-    Unsafe,
-    /// The user has to complete it.
-    DisplayOnly,
-}
-
-/// Replacement of one span by other text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Edit {
-    pub span: Span,
-    pub text: String,
-}
-
-/// A proposed change of the source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fix {
-    pub title: String,
-    pub safety: Safety,
-    pub edits: Vec<Edit>,
 }
 
 /// One thing to say about a source.

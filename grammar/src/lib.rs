@@ -11,11 +11,13 @@
 
 pub mod ast;
 pub mod diagnostic;
+pub mod fix;
 pub mod format;
 mod parse;
 pub mod span;
 
-pub use diagnostic::{Diagnostic, Edit, Fix, Frame, Label, Level, Safety};
+pub use diagnostic::{Diagnostic, Frame, Label, Level};
+pub use fix::{Edit, Fix, Safety, apply};
 pub use format::format;
 pub use parse::{MAX_DEPTH, MAX_SOURCE_BYTES, Parsed, foreign_word, grammar_rules, parse, parse_expression, rules_of};
 pub use span::{FileId, Span};

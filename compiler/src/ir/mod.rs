@@ -236,7 +236,12 @@ pub struct Declared {
 impl Declared {
     /// The entry of that name, or the statement where it is left out.
     pub fn place(&self, entry: &str) -> Span {
-        self.entries.iter().find(|(own, _)| **own == *entry).map_or(self.span, |(_, span)| *span)
+        self.entry(entry).unwrap_or(self.span)
+    }
+
+    /// The value of the entry of that name, where it is given.
+    pub fn entry(&self, entry: &str) -> Option<Span> {
+        self.entries.iter().find(|(own, _)| **own == *entry).map(|(_, span)| *span)
     }
 }
 

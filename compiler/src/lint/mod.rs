@@ -7,6 +7,7 @@
 
 mod noise;
 mod rules;
+mod written;
 
 use crate::analysis::liveness::Liveness;
 use crate::analysis::signal::Signal;
@@ -14,13 +15,14 @@ use crate::analysis::streams::Streams;
 use crate::ir::{Graph, NodeId, ScopeId, ScopeKind};
 use crate::program::list;
 use crate::source::SourceMap;
-use crate::suggest::did_you_mean;
-use archc_grammar::{Diagnostic, Level, Span};
+use crate::suggest::{did_you_mean, nearest};
+use archc_grammar::{Diagnostic, Fix, Level, Span};
 use indexmap::IndexMap;
 pub(crate) use noise::{Preconditioning, noisy_input, numbers_at, process_node};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+pub(crate) use written::Call;
 
 /// What is fixed about a rule.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,10 @@ pub struct RuleInfo {
     /// `group/name`
     pub id: &'static str,
     pub level: Level,
-    /// Markdown with the headings *What it does*, *Why is this bad*, *Example*, *Use instead*, *References*.
+    /// Markdown with the headings *What it does*, *Why is this bad*, *Example*, *Use instead*, *Fix*, *References*.
     pub doc: &'static str,
+    /// Whether it has fixes; its page then says under *Fix* what they do.
+    pub fixable: bool,
     run: fn(&Context<'_>) -> Vec<(NodeId, Diagnostic)>,
 }
 
@@ -53,12 +57,16 @@ pub(crate) trait Rule: Sized {
     const ID: &'static str;
     const LEVEL: Level;
     const DOC: &'static str;
+    const FIXABLE: bool;
 
     /// Findings with the node at which `#[allow]` may excuse them.
     fn check(context: &Context<'_>) -> Vec<(NodeId, Self)>;
 
     /// Message, labels and help; id, level and chain are added.
     fn report(&self, context: &Context<'_>) -> Report;
+
+    /// Changes of the source after which the finding is gone, the best one first.
+    fn fixes(&self, context: &Context<'_>) -> Vec<Fix>;
 }
 
 /// The wording of a finding.
@@ -159,6 +167,7 @@ const fn info<R: Rule>() -> RuleInfo {
         id: R::ID,
         level: R::LEVEL,
         doc: R::DOC,
+        fixable: R::FIXABLE,
         run: |context| {
             let found = R::check(context).into_iter();
             found.map(|(node, finding)| (node, diagnostic::<R>(context, node, &finding))).collect()
@@ -174,6 +183,7 @@ fn diagnostic<R: Rule>(context: &Context<'_>, node: NodeId, finding: &R) -> Diag
     }
     problem.notes = notes;
     problem.help = help;
+    problem.fixes = finding.fixes(context);
     problem.chain = context.graph.chain(context.graph.node(node).scope);
     problem
 }
@@ -223,11 +233,11 @@ pub fn lint(graph: &Graph, sources: &SourceMap, levels: &Levels) -> Findings {
         problem
     });
     let mut findings = Findings { diagnostics: diagnostics.collect(), unused_allows: vec![] };
-    check_allows(graph, &used, &mut findings);
+    check_allows(graph, sources, &used, &mut findings);
     findings
 }
 
-fn check_allows(graph: &Graph, used: &BTreeSet<Span>, findings: &mut Findings) {
+fn check_allows(graph: &Graph, sources: &SourceMap, used: &BTreeSet<Span>, findings: &mut Findings) {
     let mut seen: BTreeSet<Span> = BTreeSet::new();
     for entry in &graph.allows {
         if !seen.insert(entry.span) {
@@ -235,16 +245,24 @@ fn check_allows(graph: &Graph, used: &BTreeSet<Span>, findings: &mut Findings) {
         }
         if !is_rule(&entry.rule) {
             let known = rules().iter().map(|rule| rule.id);
-            let help = did_you_mean(&entry.rule, known.clone()).unwrap_or_else(|| format!("there are {}", list(known)));
-            let problem = Diagnostic::error("lint/unknown-rule", format!("there is no rule `{}`", entry.rule))
+            let help = did_you_mean(&entry.rule, known.clone())
+                .unwrap_or_else(|| format!("there are {}", list(known.clone())));
+            let mut problem = Diagnostic::error("lint/unknown-rule", format!("there is no rule `{}`", entry.rule))
                 .label(entry.span, "allows nothing")
                 .help(help);
+            problem
+                .fixes
+                .extend(nearest(&entry.rule, known).and_then(|rule| written::renamed_allow(sources, entry, rule)));
             findings.diagnostics.push(problem);
         } else if !used.contains(&entry.span) {
             let message = format!("nothing here needs an `allow` for `{}`", entry.rule);
             let problem = Diagnostic::new(Level::Warning, "lint/unused-allow", message)
                 .label(entry.span, "suppresses nothing")
                 .help("remove it");
+            let problem = match written::without_allow(sources, entry) {
+                Some(fix) => problem.fix(fix),
+                None => problem,
+            };
             findings.unused_allows.push(problem);
         }
     }

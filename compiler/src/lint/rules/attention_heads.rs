@@ -2,10 +2,12 @@
 
 use crate::lint::Report;
 use crate::ops::Op;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Heads narrower than this hardly tell keys apart; published networks use 32 to 160.
 const NARROW: u64 = 16;
+/// The narrowest heads of published networks.
+const USUAL: u64 = 32;
 /// Published networks have at most 64 heads.
 const MANY: u64 = 64;
 
@@ -38,6 +40,11 @@ rule! {
     ///     attention(q, k, v, heads: 5) -> linear(320) @proj
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Exchanges the number of heads and their width, or takes heads of at least 32 channels (unsafe: the network computes
+    /// something else; weights still load).
     ///
     /// ## References
     ///
@@ -84,4 +91,24 @@ rule! {
             }),
         }
     }
+
+    fixes(finding, context) {
+        let AttentionHeads { heads, width, .. } = finding;
+        let Some(better) = usual(*heads, *width) else { return vec![] };
+        let places = [finding.operation, finding.call];
+        let calls = places.into_iter().filter_map(|place| context.call(place));
+        let edit = calls.filter_map(|call| call.change_number("heads", *heads, better)).next();
+        let title = format!("take {better} heads of {} channels", heads * width / better);
+        edit.map(|edit| Fix::new(title, Safety::Unsafe, vec![edit])).into_iter().collect()
+    }
+}
+
+/// Usual heads for the same channels: those that were swapped, or the most with 32 channels or more.
+fn usual(heads: u64, width: u64) -> Option<u64> {
+    let channels = heads * width;
+    if width < heads && heads >= NARROW && width > 0 {
+        return Some(width);
+    }
+    let fits = |count: &u64| channels.is_multiple_of(*count) && channels / count >= USUAL;
+    (1..=MANY.min(channels / USUAL)).rev().find(fits)
 }

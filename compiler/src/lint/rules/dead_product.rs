@@ -1,10 +1,11 @@
 //! `init/dead-product`
 
+use super::zero_in_name_only::promises_zero;
 use crate::analysis::liveness::{Dead, Wake};
 use crate::ir::{NodeId, ParameterId};
 use crate::lint::{Context, Report};
 use crate::ops::{Op, Passage};
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 use rustc_hash::FxHashSet;
 
 /// Zero factors that are named in a message, at most.
@@ -43,6 +44,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Initialises one of the factors as usual (unsafe: the network starts differently, weights still load): of a gate and what it
+    /// gates the latter, otherwise the layer that comes first.
+    ///
     /// ## References
     ///
     /// * yz93/LAVT-RIS#25: a gate of two zero layers with ReLU between never opened.
@@ -52,7 +58,7 @@ rule! {
     pub struct DeadProduct {
         product: Span,
         kind: Product,
-        factors: Vec<(Span, String)>,
+        factors: Vec<Factor>,
         /// How many parameters it keeps from moving, and the first of them.
         dead: usize,
         example: String,
@@ -76,12 +82,12 @@ rule! {
             let zeros = starts(context, id);
             let first = zeros.iter().find(|zero| victims.contains(zero)).or(victims.first())?;
             let example = graph.parameter(*first).path.to_string();
-            let mut factors: Vec<(Span, String)> = vec![];
+            let mut factors: Vec<Factor> = vec![];
             for zero in zeros {
                 let parameter = graph.parameter(zero);
                 let span = graph.node(parameter.node).span;
-                if factors.iter().all(|(known, _)| *known != span) {
-                    factors.push((span, parameter.path.to_string()));
+                if factors.iter().all(|known| known.span != span) {
+                    factors.push(Factor { span, path: parameter.path.to_string(), node: parameter.node });
                 }
             }
             Some((id, DeadProduct { product: context.place(id), kind, factors, dead: victims.len(), example }))
@@ -92,8 +98,8 @@ rule! {
     report(finding, _context) {
         let (message, label, help) = finding.kind.wording();
         let mut labels = vec![(finding.product, label.to_owned())];
-        for (span, path) in finding.factors.iter().take(SHOWN) {
-            labels.push((*span, format!("`{path}` starts at zero")));
+        for factor in finding.factors.iter().take(SHOWN) {
+            labels.push((factor.span, format!("`{}` starts at zero", factor.path)));
         }
         let others = match finding.dead {
             1 => format!("`{}` never moves", finding.example),
@@ -101,6 +107,34 @@ rule! {
         };
         Report { message: message.to_owned(), labels, notes: vec![others], help: Some(help.to_owned()) }
     }
+
+    fixes(finding, context) {
+        // What is named for its zero keeps it.
+        let named = |factor: &&Factor| factor.path.split('.').any(promises_zero);
+        let mut factors: Vec<&Factor> = finding.factors.iter().filter(|factor| !named(factor)).collect();
+        factors.sort_by_key(|factor| factor.node);
+        match finding.kind {
+            Product::Values => factors.reverse(),
+            // Only the first one helps where an activation without slope stands between them.
+            Product::Layer | Product::Scores | Product::Slope => factors.truncate(1),
+        }
+        let revived = factors.into_iter().filter_map(|factor| {
+            let call = context.call(factor.span).filter(|call| call.argument("init") == Some("zero"))?;
+            let title = format!("let `{}` start at random", factor.path);
+            // A parameter by itself has no other start of its own.
+            let edit = if *call.name == *"parameter" { call.set("init", "normal(0.02)") } else { call.without("init")? };
+            Some(Fix::new(title, Safety::Unsafe, vec![edit]))
+        });
+        revived.collect()
+    }
+}
+
+/// A layer that starts at zero.
+#[derive(Debug)]
+struct Factor {
+    span: Span,
+    path: String,
+    node: NodeId,
 }
 
 /// What multiplies what.

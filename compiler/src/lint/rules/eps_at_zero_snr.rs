@@ -1,7 +1,7 @@
 //! `process/eps-at-zero-snr`
 
 use crate::lint::{Report, process_node};
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 use archc_process::Prediction;
 
 rule! {
@@ -34,6 +34,11 @@ rule! {
     ///     x -> conv2d(4, kernel: 3) @conv
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Predicts `v`, or leaves `zero_terminal_snr` out in front of a preconditioning (unsafe: the network is trained for something
+    /// else).
     ///
     /// ## References
     ///
@@ -94,6 +99,14 @@ rule! {
             notes: vec!["the data is `(x - b * eps) / a`, and `a` is 0 at the last step".to_owned()],
             help: Some(help.to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let predicts = context.reads(finding.place, "eps").then(|| Edit::new(finding.place, "v"));
+        let velocity = predicts.map(|edit| Fix::new("predict `v`", Safety::Unsafe, vec![edit]));
+        let ends = context.call(finding.schedule).and_then(|call| call.without("zero_terminal_snr"));
+        let with_signal = ends.map(|edit| Fix::new("leave `zero_terminal_snr` out", Safety::Unsafe, vec![edit]));
+        velocity.into_iter().chain(with_signal).collect()
     }
 }
 

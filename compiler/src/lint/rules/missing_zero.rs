@@ -2,9 +2,9 @@
 
 use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::{Graph, NodeId, Parameter};
-use crate::lint::{Context, Report};
+use crate::lint::{Call, Context, Report};
 use crate::ops::{Op, Passage};
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Residual sums in a row from which on their starts matter.
 const DEEP: u32 = 12;
@@ -53,6 +53,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Starts the last layer of the branch at zero (unsafe: the network starts differently, weights still load).
+    ///
     /// ## References
     ///
     /// * Goyal et al., *Accurate, Large Minibatch SGD*, 2017: zero γ in the last norm of each branch.
@@ -62,6 +66,8 @@ rule! {
     "init/missing-zero", Warning
     pub struct MissingZero {
         branch: Span,
+        /// The layer that ends it.
+        layer: Option<Span>,
         parameter: String,
         start: String,
         depth: u32,
@@ -95,6 +101,12 @@ rule! {
                     .to_owned(),
             ),
         }
+    }
+
+    fixes(finding, context) {
+        let layer = finding.layer.and_then(|layer| context.call(layer)).filter(Call::is_operator);
+        let title = format!("start `{}` at zero", finding.parameter);
+        layer.map(|call| Fix::new(title, Safety::Unsafe, vec![call.set("init", "zero")])).into_iter().collect()
     }
 }
 
@@ -148,13 +160,14 @@ fn loud_branch(context: &Context<'_>, merge: &Merge, depth: u32) -> Option<Missi
     Some(match last {
         Some(parameter) => MissingZero {
             branch,
+            layer: Some(graph.node(at).span),
             parameter: parameter.path.to_string(),
             start: parameter.start(),
             depth,
         },
         None => {
             let name = graph.node(at).op().map_or("input", Op::name);
-            MissingZero { branch, parameter: name.to_owned(), start: format!("`{name}`"), depth }
+            MissingZero { branch, layer: None, parameter: name.to_owned(), start: format!("`{name}`"), depth }
         }
     })
 }

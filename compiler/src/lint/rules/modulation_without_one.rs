@@ -5,7 +5,7 @@ use crate::ir::{Graph, NodeId};
 use crate::lint::{Context, Report};
 use crate::ops::{Op, Passage};
 use crate::types::Kind;
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -37,6 +37,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Writes `1 +` in front of the scale (unsafe: the network computes something else; weights still load, but were trained for
+    /// the product as it was).
+    ///
     /// ## References
     ///
     /// * Perez et al., *FiLM*, AAAI 2018, section 7.2: predict Δγ with γ = 1 + Δγ, "since initially zero-centred γ can
@@ -46,6 +51,8 @@ rule! {
     pub struct ModulationWithoutOne {
         product: Span,
         scale: Span,
+        /// Which of the two factors it is.
+        slot: usize,
         /// Mean square of the scale at initialisation, where it is known.
         square: Option<f64>,
     }
@@ -67,6 +74,7 @@ rule! {
             let finding = ModulationWithoutOne {
                 product: context.place(id),
                 scale: context.place(source),
+                slot: usize::from(scale == b),
                 square: context.signal().square(scale),
             };
             Some((id, finding))
@@ -91,6 +99,14 @@ rule! {
             notes: notes.into_iter().collect(),
             help: Some("write `(1 + scale) * x`, or `x -> modulate(shift, scale)`".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let Some((first, second)) = context.factors(finding.product) else { return vec![] };
+        let scale = if finding.slot == 0 { first } else { second };
+        let before = Span { end: scale.start, ..scale };
+        let edits = vec![Edit::new(before, "(1 + "), Edit::new(scale.after(), ")")];
+        vec![Fix::new("multiply by one and the scale", Safety::Unsafe, edits)]
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::ir::{Declared, Graph};
 use crate::lint::{Context, Preconditioning, Report, numbers_at, process_node};
 use crate::words::short;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 use archc_process::{Level, Prediction, Scale, Weighting};
 
 /// Levels of noise at which the identities are looked at.
@@ -43,6 +43,11 @@ rule! {
     ///     x -> conv2d(4, kernel: 3) @conv
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Weighs the loss for the preconditioning (unsafe: the network is trained for something else). Coefficients that the model
+    /// computes itself are left alone.
     ///
     /// ## References
     ///
@@ -88,6 +93,15 @@ rule! {
             notes: vec![format!("for data of deviation {}", short(*sigma_data))],
             help: Some(help.to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let Some(declared) = context.graph.process.as_ref().filter(|_| finding.what == Identity::Loss) else {
+            return vec![];
+        };
+        let edit = context.entry(declared, "weighting", &format!("edm(sigma_data: {})", short(finding.sigma_data)));
+        let title = "weigh the loss for the preconditioning";
+        edit.map(|edit| Fix::new(title, Safety::Unsafe, vec![edit])).into_iter().collect()
     }
 }
 

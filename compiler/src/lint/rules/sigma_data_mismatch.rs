@@ -1,8 +1,8 @@
 //! `process/sigma-data-mismatch`
 
-use crate::lint::{Report, process_node};
+use crate::lint::{Call, Report, process_node};
 use crate::words::short;
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// Relative difference from which on it is reported.
 const TOLERANCE: f64 = 0.2;
@@ -48,6 +48,10 @@ rule! {
     ///     x -> conv2d(4, kernel: 3) @conv
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Gives preconditioning and weighting the deviation of the data (unsafe: the network is trained for something else).
     ///
     /// ## References
     ///
@@ -97,5 +101,16 @@ rule! {
             )],
             help: Some(format!("write `sigma_data: {}`, or scale the data", short(*data))),
         }
+    }
+
+    fixes(finding, context) {
+        let Some(declared) = context.graph.process.as_ref() else { return vec![] };
+        let entries = ["precondition", "weighting"].into_iter().filter_map(|name| declared.entry(name));
+        let calls = entries.filter_map(|place| context.call(place)).filter(|call| *call.name == *"edm");
+        // A hyperparameter stays one.
+        let is_number = |call: &Call| call.argument("sigma_data").is_none_or(|text| text.parse::<f64>().is_ok());
+        let edits: Vec<Edit> = calls.filter(is_number).map(|call| call.set("sigma_data", &short(finding.data))).collect();
+        let title = format!("take a deviation of {}", short(finding.data));
+        if edits.is_empty() { vec![] } else { vec![Fix::new(title, Safety::Unsafe, edits)] }
     }
 }

@@ -6,7 +6,7 @@ use crate::lint::Report;
 use crate::ops::Op;
 use crate::ops::softmax::SoftmaxAxis;
 use crate::types::{Axis, Type};
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -37,6 +37,10 @@ rule! {
     ///     (x * mask) -> conv2d(8, kernel: 1) @out
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Makes the softmax a sigmoid (unsafe: the gate computes something else; weights still load).
     ///
     /// ## References
     ///
@@ -73,6 +77,12 @@ rule! {
                 help: Some("add the projected value instead, or attend to several tokens".to_owned()),
             },
         }
+    }
+
+    fixes(finding, context) {
+        let call = context.call(finding.softmax).filter(|call| *call.name == *"softmax");
+        let fix = call.map(|call| Fix::new("take a sigmoid", Safety::Unsafe, call.renamed("sigmoid")));
+        fix.into_iter().collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::dim::{Dim, Symbol};
 use crate::lint::Report;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 use std::collections::BTreeMap;
 
 rule! {
@@ -36,6 +36,10 @@ rule! {
     ///     concat(x, down -> upsample(2)) -> conv2d(4, kernel: 3) @out
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// States it at the beginning of the model (safe).
     ///
     /// ## References
     ///
@@ -90,6 +94,14 @@ rule! {
             notes: vec![],
             help: Some(format!("state it: `assert({symbol} % {modulus} == 0, \"..\")`")),
         }
+    }
+
+    fixes(finding, context) {
+        let SpatialDivisibility { symbol, modulus, input, .. } = finding;
+        let statement = format!("assert({symbol} % {modulus} == 0, \"strides divide it by {modulus} in all\")");
+        let edit = context.definition(*input).and_then(|model| context.first_statement(&model.body, &statement));
+        let title = format!("state that {modulus} divides `{symbol}`");
+        edit.map(|edit| Fix::new(title, Safety::Safe, vec![edit])).into_iter().collect()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::words::short;
 use crate::ir::NodeId;
 use crate::lint::{Context, Report};
 use crate::ops::{Op, Passage};
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -46,6 +46,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Divides the sum by what it measures, `pixel_norm()`; where `skip` declares the sum and its moments are known, also by the
+    /// root of the variance that is predicted for it (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Huang et al., *ScaleLong: Towards More Stable Training of Diffusion Model via Scaling Network Long Skip
@@ -57,6 +62,8 @@ rule! {
         saved: Span,
         /// Mean squares of the decoder feature and of the skip, where they are known.
         squares: Option<(f64, f64)>,
+        /// That of their sum.
+        fused: Option<f64>,
     }
 
     check(context) {
@@ -66,6 +73,7 @@ rule! {
                 sum: context.place(merge.node),
                 saved: context.place(merge.fork),
                 squares: square(merge.branch).zip(square(merge.carry)),
+                fused: square(merge.node),
             };
             (merge.node, finding)
         });
@@ -93,6 +101,34 @@ rule! {
                     .to_owned(),
             ),
         }
+    }
+
+    fixes(finding, context) {
+        if let Some(join) = context.call(finding.sum).filter(|call| *call.name == *"join") {
+            let name = join.positional(0).unwrap_or("");
+            let Some(skip) = context.skip(name, finding.sum) else { return vec![] };
+            let measured = Fix::new("normalise the sum", Safety::Unsafe, vec![skip.set("renorm", "pixel_norm()")]);
+            let predicted = finding.expected().map(|renorm| {
+                let title = "divide the sum by the deviation that is predicted for it";
+                Fix::new(title, Safety::Unsafe, vec![skip.set("renorm", &renorm)])
+            });
+            return std::iter::once(measured).chain(predicted).collect();
+        }
+        let Some(()) = context.sum(finding.sum) else { return vec![] };
+        let before = Span { end: finding.sum.start, ..finding.sum };
+        let edits = vec![Edit::new(before, "("), Edit::new(finding.sum.after(), ") -> pixel_norm()")];
+        vec![Fix::new("normalise the sum", Safety::Unsafe, edits)]
+    }
+}
+
+impl UnnormalizedAdd {
+    /// `expected(..)` with the moments that are predicted, where it shrinks the sum.
+    fn expected(&self) -> Option<String> {
+        let ((decoder, saved), fused) = (self.squares?, self.fused?);
+        let correlation = (fused - decoder - saved) / (2.0 * libm::sqrt(decoder * saved));
+        let correlation = short(libm::round(correlation.clamp(-0.99, 0.99) * 100.0) / 100.0);
+        let (decoder, saved) = (short_figure(decoder), short_figure(saved));
+        (fused > 1.0).then(|| format!("expected(decoder: {decoder}, saved: {saved}, correlation: {correlation})"))
     }
 }
 

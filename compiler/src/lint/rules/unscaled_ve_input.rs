@@ -4,7 +4,7 @@ use crate::ir::{Graph, NodeId};
 use crate::lint::{Report, noisy_input, process_node};
 use crate::ops::{Op, Passage};
 use crate::words::short;
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 use archc_process::{Precondition, Scale};
 use std::collections::BTreeMap;
 
@@ -41,6 +41,11 @@ rule! {
     ///     (x * rsqrt(sigma * sigma + 0.25)) -> conv2d(4, kernel: 3) @conv
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Lets the process precondition the network for data of the declared deviation, or of 0.5, and weigh its loss to fit (unsafe:
+    /// the network is trained for something else).
     ///
     /// ## References
     ///
@@ -84,6 +89,22 @@ rule! {
                     .to_owned(),
             ),
         }
+    }
+
+    fixes(_finding, context) {
+        let Some(declared) = context.graph.process.as_ref() else { return vec![] };
+        let around = format!("edm(sigma_data: {})", short(declared.process.data_std.unwrap_or(0.5)));
+        let entries = [("precondition", &*around), ("prediction", "x0"), ("weighting", &*around)];
+        let edits: Option<Vec<Edit>> = match declared.entry("weighting") {
+            Some(_) => entries.iter().map(|(name, value)| context.entry(declared, name, value)).collect(),
+            // Both that are new stand behind the schedule.
+            None => {
+                let both = format!("{around}; weighting: {around}");
+                let new = [("precondition", &*both), ("prediction", "x0")];
+                new.iter().map(|(name, value)| context.entry(declared, name, value)).collect()
+            }
+        };
+        edits.map(|edits| Fix::new("precondition the network", Safety::Unsafe, edits)).into_iter().collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::ir::{NodeId, Parameter, ScopeKind};
 use crate::lint::Report;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 use std::collections::BTreeMap;
 
 rule! {
@@ -43,6 +43,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Starts the last layer at zero (unsafe: the network starts differently, weights still load).
+    ///
     /// ## References
     ///
     /// * SWivid/F5-TTS#793: "adaLN-Zero" copied from diffusers' SD3 without the zero.
@@ -54,6 +58,8 @@ rule! {
         parameter: String,
         start: String,
         made: Span,
+        /// Whether what the layer is fed starts at zero: it would never move if the layer did too.
+        fed_by_zero: bool,
     }
 
     check(context) {
@@ -97,6 +103,12 @@ rule! {
             help: Some("give its last layer `init: zero`, or the block another name".to_owned()),
         }
     }
+
+    fixes(finding, context) {
+        let layer = context.call(finding.made).filter(|call| call.is_operator() && !finding.fed_by_zero);
+        let title = format!("start `{}` at zero", finding.parameter);
+        layer.map(|call| Fix::new(title, Safety::Unsafe, vec![call.set("init", "zero")])).into_iter().collect()
+    }
 }
 
 /// The finding, unless one of the layers does start at zero.
@@ -121,6 +133,7 @@ fn broken_promise(
         parameter: last.path.to_string(),
         start: last.start(),
         made: graph.node(last.node).span,
+        fed_by_zero: graph.operand(last.node, 0).is_some_and(|operand| context.liveness().starts_zero(operand)),
     };
     Some((last.node, finding))
 }
@@ -140,7 +153,7 @@ fn is_silent(parameter: &Parameter) -> bool {
 }
 
 /// Whether a name has the word *zero* as in `AdaLNZero`, `zero_conv`, and not as in `zero_pad`, `NonZero`, `level_zero`.
-fn promises_zero(name: &str) -> bool {
+pub(super) fn promises_zero(name: &str) -> bool {
     const BEHIND: [&str; 8] = ["pad", "padding", "shot", "mean", "snr", "crossing", "point", "based"];
     const BEFORE: [&str; 9] = ["non", "not", "no", "level", "stage", "step", "time", "x", "index"];
     let words = words(name);

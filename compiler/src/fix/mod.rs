@@ -1,0 +1,5 @@
+//! Fixes: what they do to a network.
+
+mod effect;
+
+pub use effect::{Change, Effect};

@@ -1,0 +1,268 @@
+//! What stands at a place of a source, for fixes: rules find in the graph, fixes change the text.
+//!
+//! Nothing here looks into the standard library: it is part of the program, and no fix can change it.
+
+use super::Context;
+use crate::ir::{AllowEntry, Declared};
+use crate::ops::signatures;
+use crate::source::SourceMap;
+use archc_grammar::ast::{Argument, Body, Definition, Expr, ExprKind, ItemKind, Operator, Statement, StatementKind};
+use archc_grammar::{Edit, Fix, Safety, Span, parse, parse_expression};
+use std::sync::Arc;
+
+/// A call as it is written: `linear(64, init: zero)`, or the bare word `silu`.
+pub(crate) struct Call {
+    span: Span,
+    /// Whether it has parentheses.
+    open: bool,
+    callee: Span,
+    pub name: Arc<str>,
+    arguments: Vec<Given>,
+}
+
+/// An argument with its text.
+struct Given {
+    name: Option<Arc<str>>,
+    span: Span,
+    value: Span,
+    text: String,
+}
+
+impl Call {
+    /// The text of an argument that is given by name.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        self.find(name).map(|(_, given)| given.text.as_str())
+    }
+
+    fn find(&self, name: &str) -> Option<(usize, &Given)> {
+        let is_named = |given: &Given| given.name.as_ref().is_some_and(|own| **own == *name);
+        self.arguments.iter().enumerate().find(|(_, given)| is_named(given))
+    }
+
+    /// Gives an argument by name, in place of the one it may have.
+    pub fn set(&self, name: &str, value: &str) -> Edit {
+        if let Some((_, given)) = self.find(name) {
+            return Edit::new(given.value, value);
+        }
+        let argument = format!("{name}: {value}");
+        match self.arguments.last() {
+            Some(last) => Edit::new(last.span.after(), format!(", {argument}")),
+            None if self.open => {
+                let inside =
+                    Span { start: self.span.end.saturating_sub(1), end: self.span.end.saturating_sub(1), ..self.span };
+                Edit::new(inside, argument)
+            }
+            None => Edit::new(self.span.after(), format!("({argument})")),
+        }
+    }
+
+    /// The text of an argument that is given by its place.
+    pub fn positional(&self, at: usize) -> Option<&str> {
+        self.arguments.iter().filter(|given| given.name.is_none()).nth(at).map(|given| given.text.as_str())
+    }
+
+    /// Whether an operator is called, rather than a block or a stage of the user.
+    pub fn is_operator(&self) -> bool {
+        signatures().iter().any(|signature| signature.name == &*self.name)
+    }
+
+    /// Changes a number that is given by that name, or as the only argument that is this number.
+    pub fn change_number(&self, name: &str, from: u64, to: u64) -> Option<Edit> {
+        let is_it = |given: &&Given| given.text.parse() == Ok(from);
+        let mut alike = self.arguments.iter().filter(|given| given.name.is_none()).filter(is_it);
+        let given = match (self.find(name).map(|(_, given)| given), alike.next(), alike.next()) {
+            (Some(named), _, _) => Some(named).filter(is_it),
+            (None, only, None) => only,
+            (None, ..) => None,
+        };
+        given.map(|given| Edit::new(given.value, to.to_string()))
+    }
+
+    /// Leaves an argument out that is given by name.
+    pub fn without(&self, name: &str) -> Option<Edit> {
+        let (at, given) = self.find(name)?;
+        let before = at.checked_sub(1).and_then(|before| self.arguments.get(before));
+        let span = match (before, self.arguments.get(at + 1)) {
+            (Some(before), _) => Span { start: before.span.end, ..given.span },
+            (None, Some(next)) => Span { end: next.span.start, ..given.span },
+            (None, None) => given.span,
+        };
+        Some(Edit::new(span, ""))
+    }
+
+    /// Calls something else with nothing but what is not given by name.
+    pub fn renamed(&self, name: &str) -> Vec<Edit> {
+        let dropped = self.arguments.iter().filter_map(|given| given.name.as_ref()).filter_map(|own| self.without(own));
+        std::iter::once(Edit::new(self.callee, name)).chain(dropped).collect()
+    }
+}
+
+impl Context<'_> {
+    /// The text of a place that a fix may change.
+    fn written(&self, span: Span) -> Option<&str> {
+        let source = self.sources.get(span.file)?;
+        if self.sources.is_library(span.file) {
+            return None;
+        }
+        source.text.get(span.start as usize..span.end as usize)
+    }
+
+    /// The edit that puts other text at a place.
+    pub fn replace(&self, span: Span, text: impl Into<String>) -> Option<Edit> {
+        self.written(span).map(|_| Edit::new(span, text))
+    }
+
+    /// Whether exactly that text stands at a place that a fix may change.
+    pub fn reads(&self, span: Span, text: &str) -> bool {
+        self.written(span).is_some_and(|own| own.trim() == text)
+    }
+
+    /// The call at a place.
+    pub fn call(&self, span: Span) -> Option<Call> {
+        let text = self.written(span)?;
+        let expr = self.expression(span)?;
+        let shift =
+            |inner: Span| Span { start: inner.start + span.start, end: inner.end + span.start, file: span.file };
+        match expr.kind {
+            ExprKind::Name(name) => Some(Call { span, open: false, callee: span, name, arguments: vec![] }),
+            ExprKind::Call { callee, arguments } => {
+                let ExprKind::Name(name) = callee.kind else { return None };
+                let given = |argument: Argument| Given {
+                    span: shift(
+                        argument.name.as_ref().map_or(argument.value.span, |name| name.span.to(argument.value.span)),
+                    ),
+                    text: argument.value.span.text(text).to_owned(),
+                    value: shift(argument.value.span),
+                    name: argument.name.map(|name| name.text),
+                };
+                let arguments = arguments.into_iter().map(given).collect();
+                Some(Call { span, open: true, callee: shift(callee.span), name, arguments })
+            }
+            _ => None,
+        }
+    }
+
+    /// The two factors of the product at a place, where they are written as such.
+    pub fn factors(&self, span: Span) -> Option<(Span, Span)> {
+        let shift =
+            |inner: Span| Span { start: inner.start + span.start, end: inner.end + span.start, file: span.file };
+        let ExprKind::Chain { first, rest } = self.expression(span)?.kind else { return None };
+        match rest.as_slice() {
+            [(Operator::Multiply, second)] => Some((shift(first.span), shift(second.span))),
+            _ => None,
+        }
+    }
+
+    /// Whether a sum stands at a place.
+    pub fn sum(&self, span: Span) -> Option<()> {
+        let ExprKind::Chain { rest, .. } = self.expression(span)?.kind else { return None };
+        rest.iter().all(|(operator, _)| *operator == Operator::Add).then_some(())
+    }
+
+    /// Gives an entry of a process, in place of the one it may have.
+    pub fn entry(&self, declared: &Declared, name: &str, value: &str) -> Option<Edit> {
+        match declared.entry(name) {
+            Some(place) => self.replace(place, value),
+            None => {
+                let schedule = declared.entry("schedule")?;
+                self.replace(schedule.after(), format!("; {name}: {value}"))
+            }
+        }
+    }
+
+    fn expression(&self, span: Span) -> Option<Expr> {
+        parse_expression(self.written(span)?, span.file).ok()
+    }
+
+    /// The block or model that is written around a place.
+    pub fn definition(&self, span: Span) -> Option<Arc<Definition>> {
+        self.written(span)?;
+        let source = self.sources.get(span.file)?;
+        let definitions = parse(&source.text, span.file).file.items.into_iter().filter_map(|item| match item.kind {
+            ItemKind::Definition(definition) => Some(definition),
+            ItemKind::Use(_) | ItemKind::Preset(_) => None,
+        });
+        let holds = |definition: &Arc<Definition>| {
+            let whole = definition.header.to(definition.body.span);
+            whole.start <= span.start && span.end <= whole.end
+        };
+        definitions.into_iter().find(holds)
+    }
+
+    /// The declaration `skip NAME(..)` in the definition around a place, as a call.
+    pub fn skip(&self, name: &str, span: Span) -> Option<Call> {
+        let definition = self.definition(span)?;
+        let mut found = None;
+        statements(&definition.body, &mut |statement| {
+            if let StatementKind::Skip { name: own, .. } = &statement.kind
+                && *own.text == *name
+                && statement.span.start < span.start
+            {
+                found = Some(Span { start: own.span.start, ..statement.span });
+            }
+        });
+        self.call(found?)
+    }
+
+    /// The edit that adds a statement to the beginning of a body.
+    pub fn first_statement(&self, body: &Body, statement: &str) -> Option<Edit> {
+        let text = self.written(body.span)?;
+        let open = text.find('{')?;
+        let after = text.get(open + 1..)?;
+        let at = body.span.start as usize + open + 1;
+        let span = Span::new(body.span.file, at, at);
+        // On a line of its own, indented as the next statement is.
+        let blank: &str = after.split(|c: char| !c.is_whitespace()).next().unwrap_or("");
+        let edit = match blank.rsplit_once('\n') {
+            Some((_, indent)) => Edit::new(span, format!("\n{indent}{statement}")),
+            None => Edit::new(span, format!(" {statement};")),
+        };
+        Some(edit)
+    }
+}
+
+/// Calls `visit` for every statement of a body that is not inside of an expression.
+fn statements(body: &Body, visit: &mut impl FnMut(&Statement)) {
+    for statement in &body.statements {
+        visit(statement);
+        match &statement.kind {
+            StatementKind::For(each) => statements(&each.body, visit),
+            StatementKind::Section(section) => statements(&section.body, visit),
+            StatementKind::Let { .. }
+            | StatementKind::Assign { .. }
+            | StatementKind::Save { .. }
+            | StatementKind::Skip { .. }
+            | StatementKind::Init(_)
+            | StatementKind::Order(_)
+            | StatementKind::Process(_)
+            | StatementKind::Expr(_) => {}
+        }
+    }
+}
+
+/// Leaves an `#[allow]` out, with its line where it has one to itself.
+pub(super) fn without_allow(sources: &SourceMap, entry: &AllowEntry) -> Option<Fix> {
+    let source = sources.get(entry.span.file).filter(|_| !sources.is_library(entry.span.file))?;
+    let (start, end) = (entry.span.start as usize, entry.span.end as usize);
+    let before = source.text.get(..start)?;
+    let indent = before.len() - before.trim_end_matches([' ', '\t']).len();
+    let after = source.text.get(end..)?;
+    let blanks = after.len() - after.trim_start_matches([' ', '\t']).len();
+    let ends_line = after.get(blanks..).is_some_and(|rest| rest.starts_with('\n'));
+    let starts_line = before.is_empty() || before.trim_end_matches([' ', '\t']).ends_with('\n');
+    let span = match starts_line && ends_line {
+        true => Span::new(entry.span.file, start - indent, end + blanks + 1),
+        false => Span::new(entry.span.file, start, end + blanks),
+    };
+    Some(Fix::new("remove it", Safety::Safe, vec![Edit::new(span, "")]))
+}
+
+/// Names the rule that was meant by an `#[allow]`.
+pub(super) fn renamed_allow(sources: &SourceMap, entry: &AllowEntry, rule: &str) -> Option<Fix> {
+    if sources.is_library(entry.span.file) {
+        return None;
+    }
+    let at = sources.text(entry.span).find(&*entry.rule)? + entry.span.start as usize;
+    let span = Span::new(entry.span.file, at, at + entry.rule.len());
+    Some(Fix::new(format!("name the rule `{rule}`"), Safety::Safe, vec![Edit::new(span, rule)]))
+}
