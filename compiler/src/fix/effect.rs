@@ -49,7 +49,7 @@ fn change(before: &Graph, after: &Graph) -> Change {
     if !before.parameters.iter().map(|own| &own.init).eq(after.parameters.iter().map(|own| &own.init)) {
         return Change::Start;
     }
-    let process = |graph: &Graph| graph.process.as_ref().map(|declared| declared.process.clone());
+    let process = |graph: &Graph| graph.process.as_ref().map(|declared| declared.process);
     if process(before) != process(after) { Change::Training } else { Change::Nothing }
 }
 

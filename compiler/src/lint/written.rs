@@ -123,23 +123,22 @@ impl Context<'_> {
         let expr = self.expression(span)?;
         let shift =
             |inner: Span| Span { start: inner.start + span.start, end: inner.end + span.start, file: span.file };
-        match expr.kind {
-            ExprKind::Name(name) => Some(Call { span, open: false, callee: span, name, arguments: vec![] }),
-            ExprKind::Call { callee, arguments } => {
-                let ExprKind::Name(name) = callee.kind else { return None };
-                let given = |argument: Argument| Given {
-                    span: shift(
-                        argument.name.as_ref().map_or(argument.value.span, |name| name.span.to(argument.value.span)),
-                    ),
-                    text: argument.value.span.text(text).to_owned(),
-                    value: shift(argument.value.span),
-                    name: argument.name.map(|name| name.text),
-                };
-                let arguments = arguments.into_iter().map(given).collect();
-                Some(Call { span, open: true, callee: shift(callee.span), name, arguments })
-            }
-            _ => None,
+        if let ExprKind::Name(name) = expr.kind {
+            return Some(Call { span, open: false, callee: span, name, arguments: vec![] });
         }
+        let ExprKind::Call { callee, arguments } = expr.kind else { return None };
+        let ExprKind::Name(name) = callee.kind else { return None };
+        let given = |argument: Argument| {
+            let value = argument.value.span;
+            Given {
+                span: shift(argument.name.as_ref().map_or(value, |name| name.span.to(value))),
+                text: value.text(text).to_owned(),
+                value: shift(value),
+                name: argument.name.map(|name| name.text),
+            }
+        };
+        let arguments = arguments.into_iter().map(given).collect();
+        Some(Call { span, open: true, callee: shift(callee.span), name, arguments })
     }
 
     /// The two factors of the product at a place, where they are written as such.
