@@ -6,8 +6,10 @@
 //! layer; everything else is kept as published.
 
 use crate::init;
+use crate::kernels::Kernels;
 use archc_compiler::ir::{Graph, ParameterId};
 use archc_compiler::ops::Op;
+use archc_compiler::passes::Optimized;
 use burn::module::{AutodiffModule, Devices, HasAutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::record::{PrecisionSettings, Record};
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -55,10 +57,6 @@ impl<B: Backend> AnyParam<B> {
 
     pub fn id(&self) -> ParamId {
         each!(self, param => param.id)
-    }
-
-    fn is_trainable(&self) -> bool {
-        each!(self, param => param.is_require_grad())
     }
 
     /// A parameter with this value.
@@ -282,53 +280,92 @@ impl<B: Backend> GraphModule<B> {
         })
     }
 
-    /// The parameters for an optimised graph: `sources` says which of these each of its parameters holds. What is joined
-    /// is kept once; the parameters here become parts of it.
-    pub fn joined(&mut self, graph: &Graph, sources: &[Vec<ParameterId>]) -> Self {
-        let slots = Arc::new(slots(graph));
-        let parameters = slots.iter().zip(sources).filter_map(|(slot, sources)| match sources.as_slice() {
-            [one] => self.parameters.get(one.index()).cloned(),
-            several => self.join(slot, several),
-        });
-        let parameters = parameters.collect();
-        Self { slots, parameters }
-    }
-
-    /// Several parameters as one, along the first axis of the published layout. Each is let go of when it has been copied,
-    /// so that no more than one is in memory twice.
-    fn join(&mut self, slot: &Slot, sources: &[ParameterId]) -> Option<AnyParam<B>> {
-        let axis = if slot.layout == Layout::Transposed { 1 } else { 0 };
-        let shape = slot.stored_shape();
-        let range = |start: usize, size: usize| {
-            let whole = |(at, own): (usize, &usize)| if at == axis { start..start + size } else { 0..*own };
-            shape.iter().enumerate().map(whole).map(Slice::from).collect::<Vec<_>>()
-        };
-        let mut whole: Option<B::FloatTensorPrimitive> = None;
-        let mut parts = vec![];
-        let mut start = 0;
-        for id in sources {
-            let own = self.parameters.get_mut(id.index())?;
-            let (param_id, trainable, part) = (own.id(), own.is_trainable(), own.primitive());
-            let (device, dtype) = (B::float_device(&part), part.dtype());
-            let size = part.shape().to_vec().get(axis).copied()?;
-            let nothing = || B::float_zeros([1].into(), &device, dtype.into());
-            *own = AnyParam::of(param_id, nothing(), false);
-            let room = whole.take().unwrap_or_else(|| B::float_zeros(shape.clone().into(), &device, dtype.into()));
-            whole = Some(B::float_slice_assign(room, &range(start, size), part));
-            parts.push((*id, param_id, trainable, start, size));
-            start += size;
-        }
-        let whole = whole?;
-        for (id, param_id, trainable, start, size) in parts {
-            let part = B::float_slice(whole.clone(), &range(start, size));
-            *self.parameters.get_mut(id.index())? = AnyParam::of(param_id, part, trainable);
-        }
-        Some(AnyParam::of(slot.id(), whole, slot.trainable))
-    }
-
     fn map_each(self, f: impl FnMut(AnyParam<B>) -> AnyParam<B>) -> Self {
         Self { slots: self.slots, parameters: self.parameters.into_iter().map(f).collect() }
     }
+}
+
+impl<B: Kernels> GraphModule<B> {
+    /// Parameters from elsewhere, for a graph and for the same graph optimised: what is one parameter there is in memory
+    /// once, and the parameters of the graph as it is are parts of it. Each is let go of when it has been copied.
+    pub fn load_both<E>(
+        graph: &Graph,
+        optimized: &Optimized,
+        device: &B::Device,
+        mut load: impl FnMut(&Slot) -> Result<Vec<f32>, E>,
+    ) -> Result<(Self, Self), E> {
+        let slots = Arc::new(slots(graph));
+        let mut joints = joints(&slots, optimized);
+        let mut parameters = Vec::with_capacity(slots.len());
+        for (at, slot) in slots.iter().enumerate() {
+            let own = AnyParam::initialized(slot.id(), slot.to_stored(load(slot)?), slot.trainable, device);
+            let found = joints.iter_mut().find_map(|joint| joint.start_of(at).map(|start| (joint, start)));
+            let Some((joint, start)) = found else {
+                parameters.push(own);
+                continue;
+            };
+            let part = own.primitive();
+            parameters.push(AnyParam::of(slot.id(), B::room([1].into(), &part), false));
+            let room = joint.whole.take().unwrap_or_else(|| B::room(joint.shape.clone().into(), &part));
+            joint.whole = Some(B::write_part(room, part, joint.axis, start));
+        }
+        for joint in &joints {
+            for (id, start, size) in &joint.parts {
+                if let (Some(slot), Some(own), Some(whole)) = (slots.get(*id), parameters.get_mut(*id), &joint.whole) {
+                    let part = B::float_slice(whole.clone(), &joint.range(*start, *size));
+                    *own = AnyParam::of(slot.id(), part, slot.trainable);
+                }
+            }
+        }
+        let mut wholes = joints.into_iter();
+        let optimized_slots = Arc::new(self::slots(&optimized.graph));
+        let joined = optimized_slots.iter().zip(&optimized.parameters).filter_map(|(slot, sources)| match &**sources {
+            [one] => parameters.get(one.index()).cloned(),
+            _ => Some(AnyParam::of(slot.id(), wholes.next()?.whole?, slot.trainable)),
+        });
+        let joined = Self { parameters: joined.collect(), slots: optimized_slots };
+        Ok((Self { slots, parameters }, joined))
+    }
+}
+
+/// Parameters that are one in an optimised graph.
+struct Joint<P> {
+    /// Shape of the whole in the layout of the module.
+    shape: Vec<usize>,
+    /// Along which the parts lie behind each other.
+    axis: usize,
+    /// The places of the parts among the slots, where each starts, and its size.
+    parts: Vec<(usize, usize, usize)>,
+    whole: Option<P>,
+}
+
+impl<P> Joint<P> {
+    fn start_of(&self, slot: usize) -> Option<usize> {
+        self.parts.iter().find(|(own, _, _)| *own == slot).map(|(_, start, _)| *start)
+    }
+
+    /// The part of the whole that starts there.
+    fn range(&self, start: usize, size: usize) -> Vec<Slice> {
+        let whole = |(at, own): (usize, &usize)| if at == self.axis { start..start + size } else { 0..*own };
+        self.shape.iter().enumerate().map(whole).map(Slice::from).collect()
+    }
+}
+
+/// What is joined, in the order of the optimised graph's parameters.
+fn joints<P>(own: &[Slot], optimized: &Optimized) -> Vec<Joint<P>> {
+    let several = slots(&optimized.graph).into_iter().zip(&optimized.parameters).filter(|(_, held)| held.len() > 1);
+    let joint = |(slot, held): (Slot, &Vec<ParameterId>)| {
+        // The first axis of the published layout.
+        let axis = if slot.layout == Layout::Transposed { 1 } else { 0 };
+        let mut start = 0;
+        let part = |id: &ParameterId| {
+            let size = own.get(id.index()).and_then(|slot| slot.stored_shape().get(axis).copied()).unwrap_or(0);
+            start += size;
+            (id.index(), start - size, size)
+        };
+        Joint { shape: slot.stored_shape(), axis, parts: held.iter().map(part).collect(), whole: None }
+    };
+    several.map(joint).collect()
 }
 
 impl<B: AutodiffBackend> GraphModule<B> {

@@ -4,6 +4,7 @@ use crate::bench;
 use crate::error::RunError;
 use crate::execute::{Mode, execute};
 use crate::host::HostTensor;
+use crate::init;
 use crate::kernels::{Kernels, Tape};
 use crate::module::GraphModule;
 use crate::plan::{Bindings, Plan, fits_dtype};
@@ -87,13 +88,6 @@ pub trait Session {
     fn parameters(&self) -> Vec<(String, HostTensor)>;
 }
 
-fn boxed<B: Kernels>(engine: Engine<B>, passes: Passes) -> Box<dyn Session> {
-    match passes {
-        Passes::All => Box::new(engine.optimized()),
-        Passes::None => Box::new(engine),
-    }
-}
-
 /// Puts a model on a device, and optimises its evaluation.
 pub fn open(graph: &Arc<Graph>, device: Device, source: Weights<'_>) -> Result<Box<dyn Session>, RunError> {
     open_with(graph, device, source, Passes::All)
@@ -107,7 +101,7 @@ pub fn open_with(
     passes: Passes,
 ) -> Result<Box<dyn Session>, RunError> {
     match device {
-        Device::Cpu => Ok(boxed(Engine::<Flex>::new(graph, source, Default::default())?, passes)),
+        Device::Cpu => Ok(Box::new(Engine::<Flex>::new(graph, source, passes, Default::default())?)),
         Device::Cuda => cuda(graph, source, passes),
     }
 }
@@ -128,7 +122,7 @@ fn cuda(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes) -> Result<Box<d
     if !driver {
         return Err(RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()));
     }
-    Ok(boxed(Engine::<crate::kernels::Cuda>::new(graph, source, Default::default())?, passes))
+    Ok(Box::new(Engine::<crate::kernels::Cuda>::new(graph, source, passes, Default::default())?))
 }
 
 struct Engine<B: Kernels> {
@@ -140,20 +134,28 @@ struct Engine<B: Kernels> {
 }
 
 impl<B: Kernels> Engine<B> {
-    fn new(graph: &Arc<Graph>, source: Weights<'_>, device: B::Device) -> Result<Self, RunError> {
-        let module = match source {
-            Weights::Seed(seed) => GraphModule::init(graph, seed, &device),
-            Weights::File(file) => weights::load(graph, file, &device)?,
+    fn new(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes, device: B::Device) -> Result<Self, RunError> {
+        let plan = Plan::new(graph.clone());
+        if passes == Passes::None {
+            let module = match source {
+                Weights::Seed(seed) => GraphModule::init(graph, seed, &device),
+                Weights::File(file) => GraphModule::load(graph, &device, weights::reader(graph, file)?)?,
+            };
+            return Ok(Self { plan, module, optimized: None, device });
+        }
+        let optimized = Optimized::of(graph);
+        let (module, joined) = match source {
+            Weights::Seed(seed) => {
+                let mut ids = graph.parameter_ids();
+                GraphModule::load_both(graph, &optimized, &device, |_| {
+                    let parameter = ids.next().map(|id| init::parameter(graph, graph.parameter(id), seed));
+                    Ok::<_, RunError>(parameter.unwrap_or_default())
+                })?
+            }
+            Weights::File(file) => GraphModule::load_both(graph, &optimized, &device, weights::reader(graph, file)?)?,
         };
-        Ok(Self { plan: Plan::new(graph.clone()), module, optimized: None, device })
-    }
-
-    /// Evaluates by the optimised graph from here on.
-    fn optimized(mut self) -> Self {
-        let Optimized { graph, parameters, .. } = Optimized::of(&self.plan.graph);
-        let module = self.module.joined(&graph, &parameters);
-        self.optimized = Some((Plan::new(Arc::new(graph)), module));
-        self
+        let optimized = Some((Plan::new(Arc::new(optimized.graph)), joined));
+        Ok(Self { plan, module, optimized, device })
     }
 
     /// What evaluates outputs alone.
@@ -196,7 +198,7 @@ fn labels_out_of_range(graph: &Graph, inputs: &[HostTensor]) -> Vec<String> {
 
 /// How many classes labels may name: those of the input, and a null class that the model adds.
 fn largest_class(graph: &Graph, node: NodeId) -> Option<i64> {
-    let own = crate::init::classes(&graph.node(node).ty)?.known()?;
+    let own = init::classes(&graph.node(node).ty)?.known()?;
     let added = graph.users(node).filter_map(|(user, _)| largest_class(graph, user)).max();
     Some(added.unwrap_or(0).max(i64::try_from(own).ok()?))
 }

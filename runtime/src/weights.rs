@@ -2,25 +2,27 @@
 //! nothing is loaded unless everything fits.
 
 use crate::error::RunError;
-use crate::module::{GraphModule, slots};
+use crate::module::{Slot, slots};
 use crate::tensors::{TensorFile, Tensors};
 use archc_compiler::ir::Graph;
 use archc_compiler::suggest::nearest;
-use burn::tensor::backend::Backend;
 use std::collections::BTreeSet;
 
 /// Problems that are listed, at most.
 const SHOWN: usize = 20;
 
-/// Loads all parameters of a graph from a file, one after the other: at any time there are those that are loaded, and
+/// Reads the parameters of a graph from a file, one after the other: at any time there are those that are loaded, and
 /// the elements of one more.
-pub fn load<B: Backend>(graph: &Graph, file: &TensorFile, device: &B::Device) -> Result<GraphModule<B>, RunError> {
+pub fn reader<'f>(
+    graph: &Graph,
+    file: &'f TensorFile,
+) -> Result<impl FnMut(&Slot) -> Result<Vec<f32>, RunError> + use<'f>, RunError> {
     let tensors = file.tensors()?;
     let problems = mismatches(graph, &tensors);
     if !problems.is_empty() {
         return Err(RunError::Weights { path: file.path().to_owned(), problems });
     }
-    GraphModule::load(graph, device, |slot| {
+    Ok(move |slot: &Slot| {
         let tensor = tensors.read(&slot.path)?;
         tensors.release(&slot.path);
         Ok(tensor.into_f32())

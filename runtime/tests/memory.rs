@@ -7,6 +7,10 @@ use archc_runtime::{Device, Weights, open};
 use std::io::Write;
 use std::sync::Arc;
 
+// As in the program. The system allocator keeps what is freed between what is not.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MIB: u64 = 1 << 20;
 
 /// Most bytes that this process has had in memory.

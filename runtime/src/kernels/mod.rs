@@ -13,6 +13,7 @@ pub mod attention;
 pub mod broadcast;
 pub mod conv2d;
 mod flex;
+pub mod join;
 pub mod linear;
 pub mod norm;
 mod simd;
@@ -57,6 +58,7 @@ pub trait Kernels:
     + attention::AttentionKernel
     + broadcast::BroadcastKernel
     + conv2d::Conv2dKernel
+    + join::JoinKernel
     + linear::LinearKernel
     + norm::NormKernel
 {
@@ -68,6 +70,7 @@ impl<B> Kernels for B where
         + attention::AttentionKernel
         + broadcast::BroadcastKernel
         + conv2d::Conv2dKernel
+        + join::JoinKernel
         + linear::LinearKernel
         + norm::NormKernel
 {
