@@ -16,6 +16,8 @@ pub enum Command {
     /// Measure the speed and the memory of a model
     #[cfg(feature = "run")]
     Bench(Bench),
+    /// Write a model as a Rust crate
+    Build(Build),
     /// Report everything that is wrong with specs
     Check(Check),
     /// Show the page of a rule
@@ -57,6 +59,27 @@ pub struct Settings {
     /// The most operations a model may unroll to
     #[arg(long, value_name = "NODES")]
     pub budget: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct Build {
+    #[command(flatten)]
+    pub target: Target,
+    /// The folder of the crate; what archc wrote there before is replaced
+    #[arg(short, long, value_name = "DIR", required_unless_present = "stdout", conflicts_with = "stdout")]
+    pub out: Option<PathBuf>,
+    /// Print one file for reading and piping instead
+    #[arg(long)]
+    pub stdout: bool,
+    /// The version of Burn to write for
+    #[arg(long, value_name = "VERSION", default_value = "0.21")]
+    pub burn: String,
+    /// Add a program that runs the model
+    #[arg(long, conflicts_with = "stdout")]
+    pub bin: bool,
+    /// Replace a folder that archc did not write
+    #[arg(long, conflicts_with = "stdout")]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -80,3 +80,52 @@ fn new_file(folder: &Path, is_public: bool) -> std::io::Result<tempfile::NamedTe
     let _ = is_public;
     builder.tempfile_in(folder)
 }
+
+/// Marks folders that archc wrote and may replace.
+const MARKER: &str = ".archc";
+
+/// Whether a folder can be written: it is new, empty, ours, or forced.
+pub fn may_replace(folder: &Path, force: bool) -> Result<(), String> {
+    let name = folder.display();
+    if !folder.exists() {
+        return Ok(());
+    }
+    if !folder.is_dir() {
+        return Err(format!("{name}: this is a file, not a folder"));
+    }
+    let mut entries = std::fs::read_dir(folder).map_err(|error| format!("{name}: {error}"))?;
+    if force || folder.join(MARKER).is_file() || entries.next().is_none() {
+        return Ok(());
+    }
+    Err(format!(
+        "{name}: this folder exists and was not written by archc; choose another one, or replace it with `--force`"
+    ))
+}
+
+/// Replaces a folder by one with these files: written beside it, then renamed.
+pub fn write_folder(folder: &Path, files: &[(String, String)]) -> Result<(), String> {
+    let explain = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let outer = folder.parent().filter(|outer| !outer.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(outer).map_err(explain)?;
+    let beside = tempfile::Builder::new().prefix(".archc-").tempdir_in(outer).map_err(explain)?;
+    let new = beside.path().join("new");
+    for (path, text) in files {
+        let path = new.join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(&new)).map_err(explain)?;
+        std::fs::write(path, text).map_err(explain)?;
+    }
+    std::fs::write(new.join(MARKER), "archc wrote this folder and may replace it.\n").map_err(explain)?;
+    // What cargo has built there stays.
+    let old = beside.path().join("old");
+    if folder.exists() {
+        if folder.join("target").is_dir() {
+            std::fs::rename(folder.join("target"), new.join("target")).map_err(explain)?;
+        }
+        std::fs::rename(folder, &old).map_err(explain)?;
+    }
+    std::fs::rename(&new, folder).map_err(|error| {
+        // The old folder comes back where the new one cannot take its place.
+        let _ = std::fs::rename(&old, folder);
+        explain(error)
+    })
+}

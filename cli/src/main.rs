@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         #[cfg(feature = "run")]
         Command::Bench(options) => commands::bench::run(&options),
+        Command::Build(options) => commands::build::run(&options),
         Command::Check(options) => commands::check::run(&options),
         Command::Explain(options) => commands::explain::run(&options),
         Command::Fmt(options) => commands::fmt::run(&options),

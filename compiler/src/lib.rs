@@ -4,6 +4,7 @@ pub mod analysis;
 mod compile;
 pub mod dim;
 pub mod elaborate;
+pub mod emit;
 pub mod fix;
 pub mod import;
 pub mod init;

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "run")]
 pub mod bench;
+pub mod build;
 pub mod check;
 pub mod explain;
 pub mod fmt;

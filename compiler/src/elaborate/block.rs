@@ -37,6 +37,7 @@ impl Elaborator<'_> {
             path: path.clone(),
             call: span,
             definition: definition.header,
+            hyperparameters: vec![],
             inputs: vec![],
             outputs: vec![],
         });
@@ -47,6 +48,7 @@ impl Elaborator<'_> {
         self.frames.push(Frame { module: found.module, variables: vec![], assignable_from: 0, unmet: false });
 
         let value = if self.bind_parameters(definition, bound, piped, span) {
+            self.record_hyperparameters();
             let value = self.allowing(&definition.allows, |elaborator| elaborator.body(&definition.body));
             self.finish_block(definition, value, span)
         } else {
@@ -60,6 +62,15 @@ impl Elaborator<'_> {
         self.scope = outer_scope;
         self.graph.scope_mut(scope).outputs = tensors(&value);
         value
+    }
+
+    /// Keeps what is known of the block's parameters and sizes with its scope.
+    fn record_hyperparameters(&mut self) {
+        let variables = self.frames.last().map(|frame| frame.variables.as_slice()).unwrap_or_default();
+        let known = variables.iter().filter(|(_, value)| !matches!(value, Value::Tensor(_) | Value::Absent(_)));
+        let known: Vec<_> = known.map(|(name, value)| (name.clone(), value.shown())).collect();
+        let scope = self.scope;
+        self.graph.scope_mut(scope).hyperparameters = known;
     }
 
     /// Values of all parameters: what is given, then the sizes that tensors bring, then defaults.
@@ -348,6 +359,7 @@ impl Elaborator<'_> {
             path: path.clone(),
             call: span,
             definition: span,
+            hyperparameters: vec![],
             inputs: vec![],
             outputs: vec![],
         });

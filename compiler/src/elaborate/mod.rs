@@ -131,6 +131,7 @@ impl<'p> Elaborator<'p> {
             path: Arc::from(""),
             call: definition.header,
             definition: definition.header,
+            hyperparameters: vec![],
             inputs: vec![],
             outputs: vec![],
         };

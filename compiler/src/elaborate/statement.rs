@@ -200,6 +200,10 @@ impl Elaborator<'_> {
             return false;
         }
         let variables = self.bound();
+        let round = vec![
+            (repeat.item.text.clone(), item.shown()),
+            (repeat.index.as_ref().map_or(Arc::from(""), |name| name.text.clone()), Value::Int(index).shown()),
+        ];
         self.bind(&repeat.item.text, item);
         if let Some(name) = &repeat.index {
             self.bind(&name.text, Value::Int(index));
@@ -210,6 +214,8 @@ impl Elaborator<'_> {
                 Some(label) => {
                     let path = self.naming.path_for(Some(&label), "");
                     self.in_scope(ScopeKind::Section, Arc::from("for"), path, span, |elaborator| {
+                        let scope = elaborator.scope;
+                        elaborator.graph.scope_mut(scope).hyperparameters = round;
                         elaborator.section_body(&repeat.body)
                     })
                 }

@@ -132,6 +132,9 @@ pub struct Scope {
     pub call: Span,
     /// Header of the definition.
     pub definition: Span,
+    /// Compile-time values by name: hyperparameters and sizes of a block, the item and the index of a loop. Those of the
+    /// model are in [`Graph::hyperparameters`].
+    pub hyperparameters: Vec<(Arc<str>, Shown)>,
     /// Tensor arguments by parameter name.
     pub inputs: Vec<(Arc<str>, NodeId)>,
     pub outputs: Vec<NodeId>,

@@ -194,6 +194,14 @@ impl Program {
         self.entry
     }
 
+    /// All definitions of the source and of what it imports.
+    pub fn definitions(&self) -> impl Iterator<Item = &Arc<Definition>> {
+        self.modules.iter().flat_map(|module| module.ast.items.iter()).filter_map(|item| match &item.kind {
+            ItemKind::Definition(definition) => Some(definition),
+            ItemKind::Preset(_) | ItemKind::Use(_) => None,
+        })
+    }
+
     pub fn file(&self, module: ModuleId) -> FileId {
         self.module(module).map_or(FileId(0), |module| module.file)
     }

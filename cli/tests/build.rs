@@ -1,0 +1,96 @@
+//! `archc build`: a crate that is whole or not there.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const NET: &str = "/// A network with names that Rust keeps for itself.
+model Net(mod: tokens[N, 8], heads: int = 2, N: dim = 6) -> tokens[N, 8] {
+    let fn = mod -> layer_norm() @impl -> linear(24) @match
+    let [q, k, v] = fn -> chunk(3)
+    attention(q, k, v, heads: heads) -> linear(8, init: zero) @type.0
+}
+";
+
+fn archc(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_archc")).args(arguments).current_dir(folder).output().expect("archc runs")
+}
+
+fn folder(spec: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("net.arch"), spec).expect("a spec");
+    folder
+}
+
+/// Fails as bad usage does, says why, and leaves the folder as it was.
+fn refuses(folder: &Path, arguments: &[&str], words: &str) {
+    let before = names(folder);
+    let output = archc(folder, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(words), "{words:?} is missing in {said}");
+    assert_eq!(names(folder), before);
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_crate_is_written_and_written_again() {
+    let folder = folder(NET);
+    let out = folder.path().join("out");
+    let build = |more: &[&str]| {
+        let output = archc(folder.path(), &[&["build", "net.arch", "--out", "out"], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    build(&[]);
+    assert_eq!(names(&out), [".archc", "Cargo.toml", "README.md", "src", "tests"]);
+    assert_eq!(names(&out.join("src")), ["lib.rs", "model.rs", "ops.rs", "weights.rs"]);
+    // What cargo built there stays.
+    std::fs::create_dir(out.join("target")).expect("a folder");
+    build(&["--bin"]);
+    assert_eq!(names(&out), [".archc", "Cargo.toml", "README.md", "src", "target", "tests"]);
+    assert_eq!(names(&out.join("src")), ["lib.rs", "main.rs", "model.rs", "ops.rs", "weights.rs"]);
+    assert_eq!(names(folder.path()), ["net.arch", "out"]);
+    let text = std::fs::read_to_string(out.join("src/model.rs")).expect("a source");
+    for words in ["pub r#impl: LayerNorm<B>", "pub r#type: Linear<B>", "self.r#match", "pub heads: usize"] {
+        assert!(text.contains(words), "{words:?} is missing in {text}");
+    }
+}
+
+#[test]
+fn one_file_can_be_piped() {
+    let folder = folder(NET);
+    let output = archc(folder.path(), &["build", "net.arch", "--stdout"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0));
+    for words in ["pub mod model {", "pub mod ops {", "pub mod weights {", "pub struct NetConfig {"] {
+        assert!(text.contains(words), "{words:?} is missing in {text}");
+    }
+    assert_eq!(names(folder.path()), ["net.arch"]);
+}
+
+#[test]
+fn what_cannot_be_built_is_said_and_leaves_nothing_behind() {
+    let folder = folder(NET);
+    let path = folder.path();
+    std::fs::create_dir(path.join("mine")).expect("a folder");
+    std::fs::write(path.join("mine/letter.txt"), "dear").expect("a file");
+    refuses(path, &["build", "net.arch", "--out", "mine"], "was not written by archc");
+    assert_eq!(names(&path.join("mine")), ["letter.txt"]);
+    refuses(path, &["build", "net.arch", "--out", "net.arch"], "this is a file");
+    refuses(path, &["build", "net.arch", "--out", "new", "--burn", "0.9"], "0.21");
+    refuses(path, &["build", "net.arch"], "--out");
+    refuses(path, &["build", "none.arch", "--out", "new"], "there is no such file");
+    refuses(path, &["build", "net.arch#Other", "--out", "new"], "there is no model or preset");
+    std::fs::write(path.join("broken.arch"), "model Net(x: vector[4]) -> vector[2] { x -> linear(3) }")
+        .expect("a spec");
+    refuses(path, &["build", "broken.arch", "--out", "new"], "shape/mismatch");
+    let output = archc(path, &["build", "net.arch", "--out", "mine", "--force"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(path.join("mine/Cargo.toml").is_file() && !path.join("mine/letter.txt").exists());
+}
