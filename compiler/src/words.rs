@@ -76,7 +76,11 @@ pub const INITIALISERS: &[Word] = &[
 /// Options of a `residual`.
 pub const RESIDUAL_OPTIONS: &[Word] = &[
     word("scale", "scale: 0.5", "multiplies the branch by a number or a tensor, or sends it through a stage"),
-    word("gate", "gate: g", "as `scale`; the graph records that it is a gate"),
+    word(
+        "gate",
+        "gate: g",
+        "multiplies the branch by a tensor, or by what a stage makes of it, or of input and branch",
+    ),
     word("shortcut", "shortcut: conv2d(64, kernel: 1)", "a stage that the input goes through before the sum"),
     word("after", "after: sqrt(0.5)", "as `scale`, of the sum"),
     word("drop", "drop: 0.1", "in training, leaves the branch out of a sample with this probability"),

@@ -300,6 +300,20 @@ fn published_architectures_wake_up_as_predicted() {
     assert_eq!(found, Vec::<String>::new());
 }
 
+/// Zeros of every mechanism: gates, scales, residuals, fusions.
+#[test]
+fn mechanisms_wake_up_as_predicted() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/examples/mechanisms");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let source = std::fs::read_to_string(&path).expect("a spec");
+        assert_eq!(differences(&graph(&source, &[]), 1), Vec::<String>::new(), "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 5, "{count} specs");
+}
+
 /// Zeros behind and before everything that moves positions between the batch and a sample, reduces, and bounds.
 #[test]
 fn networks_of_videos_wake_up_as_predicted() {

@@ -19,6 +19,8 @@ impl Elaborator<'_> {
             let name = self.option_name("residual", argument, words::RESIDUAL_OPTIONS, span)?;
             let value = match &*name.text {
                 "shortcut" => self.eval_stage(&argument.value),
+                // A gate may look at the input and at the branch.
+                "gate" => self.lacking(2, |elaborator| elaborator.eval(&argument.value)),
                 _ => self.eval(&argument.value),
             };
             if value.is_poison() {
@@ -54,7 +56,7 @@ impl Elaborator<'_> {
         };
         let value = self.in_scope(ScopeKind::Residual, Arc::from("residual"), path, span, |elaborator| {
             match branch(elaborator, input) {
-                Value::Tensor(node) => elaborator.shape_branch(options, node),
+                Value::Tensor(node) => elaborator.shape_branch(options, input, node),
                 Value::Poison => Value::Poison,
                 other => {
                     let found = format!("it gives {}", other.describe());
@@ -88,7 +90,7 @@ impl Elaborator<'_> {
         Value::Tensor(sum)
     }
 
-    fn shape_branch(&mut self, options: &ResidualOptions, mut branch: NodeId) -> Value {
+    fn shape_branch(&mut self, options: &ResidualOptions, input: NodeId, mut branch: NodeId) -> Value {
         if let Some((value, at)) = &options.drop {
             match value.number().filter(|rate| (0.0..1.0).contains(rate)) {
                 Some(0.0) => {}
@@ -112,7 +114,11 @@ impl Elaborator<'_> {
             }
         }
         if let Some((value, at)) = &options.gate {
-            match self.scaled(branch, "gate", value, *at) {
+            let gated = match value {
+                Value::Stage(_) => self.gated(branch, value, input, *at),
+                _ => self.scaled(branch, "gate", value, *at),
+            };
+            match gated {
                 Some(node) => {
                     self.graph.node_mut(node).role = Some(Role::Gate);
                     branch = node;

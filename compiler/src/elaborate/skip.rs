@@ -118,7 +118,7 @@ impl Elaborator<'_> {
     }
 
     /// Runs `f`, in which the outermost call may lack that many tensors and still be a stage.
-    fn lacking<T>(&mut self, tensors: usize, f: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn lacking<T>(&mut self, tensors: usize, f: impl FnOnce(&mut Self) -> T) -> T {
         self.lacking = tensors;
         let result = f(self);
         self.lacking = 1;
@@ -309,12 +309,21 @@ impl Elaborator<'_> {
         }
     }
 
-    /// A gate is a tensor, or a stage of the saved feature, or of decoder and saved feature.
+    /// A feature times a gate, which is made from it, or from another one and it.
+    pub(super) fn gated(&mut self, feature: NodeId, gate: &Value, other: NodeId, span: Span) -> Option<NodeId> {
+        let gate = self.gate(gate, feature, other, span)?;
+        self.emit(Multiply {}.into(), &[feature, gate], span)
+    }
+
+    /// A gate is a tensor, a learned number, or a stage of the saved feature, or of decoder and saved feature.
     fn gate(&mut self, value: &Value, feature: NodeId, decoder: NodeId, span: Span) -> Option<NodeId> {
         match value {
             Value::Tensor(node) => Some(*node),
             Value::Stage(stage) => {
                 let stage = stage.clone();
+                if let StageKind::Learned { value, per_channel } = stage.kind {
+                    return self.learned_factor(feature, value, per_channel, stage.label.as_ref(), stage.span);
+                }
                 let result = if takes_two(&stage) {
                     self.invoke_with(&stage, [decoder, feature], span)
                 } else {

@@ -103,14 +103,74 @@ impl Activation {
         Some(x.map(libm::exp(-variance / 2.0) * self.function.value(mean), pair).at_most(Class::Within5))
     }
 
-    /// Of what comes in, taken to be normal.
-    fn expansion(&self, at: &Signals<'_>, x: &Moments) -> Result<Rc<Expansion>, Unknown> {
+    /// Logarithm and root of what is positive, and varies, taken to be log-normal.
+    fn of_positive(&self, x: &Moments) -> Result<Option<LogNormal>, Unknown> {
         // At a given noise level these are of numbers, whose variance is rounding.
         let spread = x.variance() > 1e-9 * x.square();
-        if matches!(self.function, Function::Rsqrt | Function::Log) && spread {
-            return Err(Unknown::because("a function of positive values needs their distribution"));
+        if !matches!(self.function, Function::Rsqrt | Function::Log) || !spread {
+            return Ok(None);
         }
+        LogNormal::of(x).map(Some).ok_or(Unknown::because("a function of positive values needs their distribution"))
+    }
+
+    /// Of what comes in, taken to be normal.
+    fn expansion(&self, at: &Signals<'_>, x: &Moments) -> Result<Rc<Expansion>, Unknown> {
         Ok(at.expansions.of(self.function.name(), x.mean, x.variance(), |x| self.function.value(x)))
+    }
+}
+
+/// A positive value whose logarithm is normal, with the mean and the mean square that it has. Powers of it are log-normal
+/// too: `E[x^p] = exp(p mu + p^2 v / 2)`.
+struct LogNormal {
+    mu: f64,
+    variance: f64,
+}
+
+impl LogNormal {
+    /// None where values cannot be positive, or differ by orders of magnitude.
+    fn of(x: &Moments) -> Option<Self> {
+        let variance = libm::log(x.square() / (x.mean * x.mean));
+        (x.mean > 0.0 && variance < 1.0).then(|| Self { mu: libm::log(x.mean) - variance / 2.0, variance })
+    }
+
+    /// Covariance of two logarithms, from the mean product of the values.
+    fn covariance(&self, x: &Moments, second: f64) -> f64 {
+        let ratio = (second / (x.mean * x.mean)).max(1e-9);
+        libm::log(ratio).clamp(-self.variance, self.variance)
+    }
+
+    /// `E[(x y)^power]` for logarithms of that covariance.
+    fn product(&self, power: f64, covariance: f64) -> f64 {
+        libm::exp(2.0 * power * self.mu + power * power * (self.variance + covariance))
+    }
+
+    fn class(&self) -> Class {
+        if self.variance < 0.05 { Class::Within15 } else { Class::Factor2 }
+    }
+
+    fn through(&self, function: Function, x: &Moments) -> Response {
+        let power = |p: f64| libm::exp(p * self.mu + p * p * self.variance / 2.0);
+        let (mean, covariance_with_x) = match function {
+            Function::Log => (self.mu, x.mean * self.variance),
+            _ => (power(-0.5), power(0.5) - x.mean * power(-0.5)),
+        };
+        let pair = |second: f64| match function {
+            Function::Log => self.mu * self.mu + self.covariance(x, second),
+            _ => self.product(-0.5, self.covariance(x, second)),
+        };
+        let moments = x.map(mean, pair).at_most(self.class());
+        Response { moments, carries: smallvec![covariance_with_x / x.variance()] }
+    }
+
+    /// Slopes are `1 / x` and `-x^(-3/2) / 2`.
+    fn back(&self, function: Function, x: &Moments, gradient: &Moments) -> Moments {
+        let slope = |second: f64| match function {
+            Function::Log => self.product(-1.0, self.covariance(x, second)),
+            _ => 0.25 * self.product(-1.5, self.covariance(x, second)),
+        };
+        let mut sent = *gradient;
+        sent.second = zip(&gradient.second, &x.second.map(slope), |dy, slope| dy * slope);
+        sent.at_most(self.class())
     }
 }
 
@@ -132,6 +192,9 @@ impl Operator for Activation {
         if let Some(wave) = self.wave(&x) {
             return Ok(Response::fresh(wave));
         }
+        if let Some(positive) = self.of_positive(&x)? {
+            return Ok(positive.through(self.function, &x));
+        }
         let f = self.expansion(at, &x)?;
         let correlated = |second: f64| f.pair(x.correlation(second));
         let mut moments = x.map(f.mean(), correlated).at_most(Class::Within5);
@@ -147,6 +210,9 @@ impl Operator for Activation {
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
         let x = at.operand(0)?;
+        if let Some(positive) = self.of_positive(&x)? {
+            return Ok(smallvec![positive.back(self.function, &x, gradient)]);
+        }
         let f = self.expansion(at, &x)?;
         let slopes = x.second.map(|second| f.slope_pair(x.correlation(second)));
         let mut sent = *gradient;
@@ -218,5 +284,24 @@ mod tests {
         assert!(cosine.mean.abs() < 1e-12 && (cosine.square() - 0.5).abs() < 1e-12);
         let sine = wave(Function::Sin, 0.3, 0.0);
         assert!((sine.mean - libm::sin(0.3)).abs() < 1e-12 && (sine.square() - sine.mean * sine.mean).abs() < 1e-12);
+    }
+
+    /// Numbers from 1 to 2, each as often: `E[log x] = 2 log 2 - 1`, `E[1/x] = log 2`.
+    #[test]
+    fn positive_values_keep_near_what_their_distribution_gives() {
+        let ln2 = std::f64::consts::LN_2;
+        let x = Moments::uniform(1.5, 7.0 / 3.0);
+        let positive = super::LogNormal::of(&x).expect("all of them are positive");
+        let log = positive.through(Function::Log, &x);
+        assert!((log.moments.mean - (2.0 * ln2 - 1.0)).abs() < 0.01, "{}", log.moments.mean);
+        // E[log^2 x] = 2 log^2 2 - 4 log 2 + 2
+        assert!((log.moments.square() - (2.0 * ln2 * ln2 - 4.0 * ln2 + 2.0)).abs() < 0.01);
+        let root = positive.through(Function::Rsqrt, &x);
+        assert!((root.moments.mean - 2.0 * (std::f64::consts::SQRT_2 - 1.0)).abs() < 0.01);
+        assert!((root.moments.square() - ln2).abs() < 0.01, "{}", root.moments.square());
+        let sent = positive.back(Function::Log, &x, &Moments::uniform(0.0, 1.0));
+        // E[1/x^2] = 1/2
+        assert!((sent.square() - 0.5).abs() < 0.03, "{}", sent.square());
+        assert!(super::LogNormal::of(&Moments::unit()).is_none());
     }
 }
