@@ -148,12 +148,15 @@ pub(crate) fn more_places(count: usize) -> Option<String> {
     }
 }
 
-/// Adds what is new: different targets share blocks, and one report of a line is enough.
+/// Adds what is new: different targets share blocks, and one report of a line is enough. A name that is not known has
+/// often been reported already, and then with more to say.
 fn merge(known: &mut Vec<Diagnostic>, new: Vec<Diagnostic>) {
     for problem in new {
-        let twin = known
-            .iter()
-            .any(|own| own.id == problem.id && own.span() == problem.span() && own.message == problem.message);
+        let is_name = problem.id == "name/unknown";
+        let twin = known.iter().any(|own| {
+            let is_same = own.id == problem.id && own.message == problem.message;
+            own.span() == problem.span() && (is_same || is_name && own.level == Level::Error)
+        });
         if !twin {
             known.push(problem);
         }

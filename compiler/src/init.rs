@@ -30,6 +30,8 @@ pub enum Init {
     SinCos2d(SinCosGrid),
     /// Fixed square filter: the outer product of taps with themselves, divided by its sum; see [`filter_2d`].
     Filter { taps: Vec<f64> },
+    /// These values, one after the other.
+    Values(Vec<f64>),
 }
 
 /// Fans that the spec sets instead of those of the parameter.
@@ -67,6 +69,7 @@ impl Init {
             | Init::KaimingNormal { gain, .. } => (0.0, *gain),
             Init::SinCos2d(_) => (1.0, 1.0),
             Init::Filter { taps } => moments_of(&filter_2d(taps)),
+            Init::Values(values) => moments_of(values),
         };
         mean == 0.0 && std == 0.0
     }
@@ -82,7 +85,9 @@ impl Init {
             | Init::KaimingUniform { gain, .. }
             | Init::KaimingNormal { gain, .. } => *gain == 0.0,
             Init::SinCos2d(_) => false,
-            Init::Filter { taps } => taps.windows(2).all(|pair| pair.first() == pair.last()),
+            Init::Filter { taps: values } | Init::Values(values) => {
+                values.windows(2).all(|pair| pair.first() == pair.last())
+            }
         }
     }
 
@@ -105,6 +110,7 @@ impl Init {
                 (mean, libm::sqrt((0.5 - mean * mean).max(0.0)))
             }
             Init::Filter { taps } => moments_of(&filter_2d(taps)),
+            Init::Values(values) => moments_of(values),
         }
     }
 
@@ -128,7 +134,8 @@ impl Init {
             | Init::XavierNormal { .. }
             | Init::KaimingNormal { .. }
             | Init::SinCos2d(_)
-            | Init::Filter { .. } => None,
+            | Init::Filter { .. }
+            | Init::Values(_) => None,
         }
     }
 }
@@ -167,12 +174,14 @@ impl fmt::Display for Init {
             Init::KaimingUniform { gain, fans } => scaled(f, "kaiming_uniform", *gain, fans),
             Init::KaimingNormal { gain, fans } => scaled(f, "kaiming_normal", *gain, fans),
             Init::SinCos2d(grid) => write!(f, "sincos_table({grid})"),
-            Init::Filter { taps } => {
-                let taps: Vec<String> = taps.iter().map(|tap| short(*tap)).collect();
-                write!(f, "filter([{}])", taps.join(", "))
-            }
+            Init::Filter { taps } => write!(f, "filter([{}])", listed(taps)),
+            Init::Values(values) => write!(f, "values([{}])", listed(values)),
         }
     }
+}
+
+fn listed(values: &[f64]) -> String {
+    values.iter().map(|value| short(*value)).collect::<Vec<_>>().join(", ")
 }
 
 impl Serialize for Init {

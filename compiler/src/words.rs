@@ -64,6 +64,7 @@ pub const INITIALISERS: &[Word] = &[
         "fixed sines and cosines of the column and row of a grid; positions are indices, or `index * base / size / scale`",
     ),
     word("uniform", "uniform(low, high)", "uniform between two numbers"),
+    word("values", "values(list)", "these numbers, one for each element"),
     word("xavier_normal", "xavier_normal(gain, fan_in, fan_out)", "normal, `gain * sqrt(2 / (fan_in + fan_out))`"),
     word(
         "xavier_uniform",

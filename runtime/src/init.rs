@@ -44,6 +44,7 @@ pub fn parameter(graph: &Graph, parameter: &Parameter, seed: u64) -> Vec<f32> {
             let (mean, std) = init.mean_and_std(parameter.fans);
             normal(&mut rng, mean, std, count)
         }
+        Init::Values(values) => values.iter().map(|value| *value as f32).collect(),
         Init::Filter { taps } => filter_2d(taps).into_iter().map(|tap| tap as f32).collect(),
         Init::SinCos2d(grid) => {
             let channels = graph.node(parameter.node).ty.channels().unwrap_or(1);

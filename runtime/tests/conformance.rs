@@ -1,10 +1,12 @@
 //! Specs of published networks against the released implementations: names and shapes of all parameters at full size,
 //! and outputs, intermediate values, gradients and initialisation of a small configuration of the same code. What
-//! `archc import` makes of the configurations themselves is compared in the same way.
+//! `archc import` makes of the configurations themselves is compared in the same way. Variants that were never released
+//! follow.
 //!
 //! The figures under `tests/reference` were measured with the implementations named in each `config.json`.
 
 mod figures;
+mod variants;
 
 use archc_compiler::import::{classes, import};
 use archc_compiler::init::Init;
@@ -40,6 +42,9 @@ struct Case {
     spec: String,
     /// Hyperparameters of the small configuration.
     tiny: BTreeMap<String, String>,
+    /// More of them for what `init.tsv` shows, where that was measured with another implementation than trained it.
+    #[serde(default)]
+    init: BTreeMap<String, String>,
 }
 
 /// A configuration as the released code has it.
@@ -118,6 +123,7 @@ fn main() {
             test("forced_normalisation", forced_normalisation_is_that_of_the_released_code);
         }
     }
+    tests.extend(variants::tests());
     let conclusion = libtest_mimic::run(&arguments, tests);
     if std::env::var_os("UPDATE_PAGES").is_some() {
         figures::write();
@@ -439,7 +445,8 @@ fn measured(table: &str) -> Vec<Measured> {
 fn initialisers_draw_from_the_published_distributions(case: &Case) {
     let table = measured(&text(&format!("tiny/{}/init.tsv", case.id)));
     assert!(table.len() > 10, "only {} tensors to compare", table.len());
-    let graph = case.graph(&case.tiny);
+    let graph =
+        case.graph(&case.tiny.iter().chain(&case.init).map(|(name, value)| (name.clone(), value.clone())).collect());
     let fixed = case.file("weights.safetensors");
     let fixed = fixed.tensors().expect("tensors");
     for row in table {

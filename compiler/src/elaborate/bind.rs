@@ -128,6 +128,19 @@ impl Elaborator<'_> {
         }
     }
 
+    /// Reports a bare word that the check of names has left open, since some word may stand in a call of the operator, and
+    /// that means nothing where a tensor or a number is expected. Of the same report at the same place one is kept.
+    pub(super) fn is_unknown_word(&mut self, signature: &Signature, expr: &Expr) -> bool {
+        let ExprKind::Name(word) = &expr.kind else { return false };
+        let is_open = signature.attributes.iter().any(|own| own.choices().next().is_some());
+        let has_meaning = self.variable(word).is_some() || self.program.knows(self.module(), word);
+        if !is_open || has_meaning || signature.has_choice(word) {
+            return false;
+        }
+        self.error("name/unknown", format!("there is no `{word}` here"), expr.span, "unknown name");
+        true
+    }
+
     /// Binds the arguments of a call. `piped`: the first parameter is given by the arrow, or will be.
     pub(super) fn bind_arguments(
         &mut self,
@@ -156,6 +169,11 @@ impl Elaborator<'_> {
                 arguments.iter().any(|a| a.name.as_ref().is_some_and(|n| &*n.text == first_name && !variadic));
             match arguments.iter().find(|argument| argument.name.is_none()) {
                 Some(first) if !by_name => {
+                    if let Callee::Operator(signature) = callee
+                        && self.is_unknown_word(signature, &first.value)
+                    {
+                        return Binding::Failed;
+                    }
                     let value = self.eval_first(&first.value);
                     is_stage = !(value.is_missing() || matches!(value, Value::Tensor(_) | Value::Poison));
                     first_value = Some(value);
@@ -249,6 +267,9 @@ impl Elaborator<'_> {
                     }
                 }
             };
+            if takes == Takes::Tensor && argument.name.is_none() && self.is_unknown_word(signature, &argument.value) {
+                return None;
+            }
             let cached = if argument.name.is_none() { first_value.take() } else { None };
             let value = match cached {
                 Some(value) => value,

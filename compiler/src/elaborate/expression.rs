@@ -285,7 +285,7 @@ impl Elaborator<'_> {
             Some(Item::Preset(..)) => {
                 self.error("call/not-callable", format!("`{name}` is a preset"), callee.span, "call its model instead")
             }
-            // Unknown names have been reported by the check of names.
+            // Unknown names have been reported by the check of names, or where arguments are bound.
             Some(Item::Broken | Item::Definition(_)) | None => Value::Poison,
         }
     }

@@ -97,6 +97,7 @@ impl Elaborator<'_> {
         }
         let names: &[&str] = match name {
             "constant" => &["value"],
+            "values" => &["list"],
             "normal" => &["std", "mean"],
             "uniform" => &["low", "high"],
             "sincos_table" => &["height", "width", "base", "scale"],
@@ -122,6 +123,7 @@ impl Elaborator<'_> {
             "one" => Some(Init::ONE),
             "default" => return Value::Init(InitValue::Default),
             "constant" => number(&first).map(Init::Constant),
+            "values" => first.as_ref().and_then(|(value, _)| numbers(value)).map(Init::Values),
             "normal" => {
                 let mean = if second.is_some() { number(&second) } else { Some(0.0) };
                 let std = if first.is_some() { number(&first) } else { Some(1.0) };
@@ -173,4 +175,10 @@ impl Elaborator<'_> {
             None => (spec.default.clone(), InitOrigin::Default),
         }
     }
+}
+
+/// The numbers of a list.
+fn numbers(value: &Value) -> Option<Vec<f64>> {
+    let Value::List(list) = value else { return None };
+    list.items.iter().map(Value::number).collect()
 }

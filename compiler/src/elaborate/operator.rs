@@ -70,10 +70,9 @@ impl Elaborator<'_> {
         let Some(attribute) = signature.attributes.get(index) else { return Value::Poison };
         let problem = match given.get(index) {
             Some(Some((value, at))) => {
-                // A bare word that is no choice is an unknown name, and has been reported as that.
                 let is_bare = matches!(value, Value::Text(word) if *self.program.sources.text(*at) == **word);
-                let is_known = matches!(value, Value::Text(word) if self.program.knows(self.module(), word));
-                if is_bare && !is_known && attribute.choices().next().is_none() {
+                // A bare word that stands for nothing at all.
+                if is_bare && attribute.choices().next().is_none() && self.is_nothing(signature, value, *at) {
                     return Value::Poison;
                 }
                 let message = match value {
@@ -105,6 +104,16 @@ impl Elaborator<'_> {
             }
         };
         self.report(problem)
+    }
+
+    /// Whether a word for an attribute is an unknown name, which is reported unless the check of names has done so.
+    fn is_nothing(&mut self, signature: &Signature, value: &Value, span: Span) -> bool {
+        let Value::Text(word) = value else { return false };
+        let is_nothing = !signature.has_choice(word) && !self.program.knows(self.module(), word);
+        if is_nothing {
+            self.error("name/unknown", format!("there is no `{word}` here"), span, "unknown name");
+        }
+        is_nothing
     }
 
     /// A node without a name of its own.
@@ -224,9 +233,12 @@ impl Elaborator<'_> {
         if !table_fits(&init, &spec) {
             let shape: Vec<String> = spec.shape.iter().map(u64::to_string).collect();
             let message = format!("`{init}` does not fit a parameter of {}", shape.join(" x "));
-            let problem = Diagnostic::error("init/value", message)
-                .label(span, "made here")
-                .help("it starts a table, `parameter(tokens[height * width, dim])`, with a width that four divides");
+            let help = match &init {
+                Init::Values(values) => format!("there are {} values, one for each element", values.len()),
+                _ => "it starts a table, `parameter(tokens[height * width, dim])`, with a width that four divides"
+                    .to_owned(),
+            };
+            let problem = Diagnostic::error("init/value", message).label(span, "made here").help(help);
             self.report(problem);
             return false;
         }
@@ -319,8 +331,12 @@ impl Elaborator<'_> {
     }
 }
 
-/// Whether a table of positions starts a parameter of as many rows.
+/// Whether a list of values, or a table of positions, starts a parameter of as many values or rows.
 fn table_fits(init: &Init, spec: &ParameterSpec) -> bool {
+    if let Init::Values(values) = init {
+        // Only of a value by itself does the spec show the order of its elements.
+        return spec.name.is_empty() && spec.shape.iter().product::<u64>() == values.len() as u64;
+    }
     let Init::SinCos2d(grid) = init else { return true };
     // A value by itself has no name of its own; its table may be stored without the leading axis.
     match (grid.height.times(&grid.width), spec.shape.as_slice(), spec.name) {

@@ -2,6 +2,7 @@
 
 use super::json::Entry;
 use super::key::{Class, INERT, Key, Role};
+use super::levels::Depth;
 use super::preset::Preset;
 use crate::suggest::did_you_mean;
 use archc_grammar::{Diagnostic, Span};
@@ -133,6 +134,11 @@ impl<'e> Config<'e> {
         self.get(key).is_some_and(|value| is_true(value) || value.as_array().is_some_and(|own| own.iter().any(is_true)))
     }
 
+    pub fn flags(&self, key: &str) -> Option<Vec<bool>> {
+        let items = self.get(key)?.as_array()?;
+        Some(items.iter().filter_map(Value::as_bool).collect())
+    }
+
     pub fn word(&self, key: &str) -> Option<String> {
         self.get(key)?.as_str().map(str::to_owned)
     }
@@ -158,14 +164,29 @@ impl<'e> Config<'e> {
         }
     }
 
-    /// A value that may differ from level to level upstream, and here may not.
-    pub fn same_for_all(&mut self, key: &'static str, levels: usize) -> Option<u64> {
+    /// Numbers of transformers, one or several for each level.
+    pub fn depths(&mut self, key: &'static str, levels: usize) -> Option<Vec<Depth>> {
+        if self.sizes(key).is_none() || self.get(key)?.as_array()?.iter().all(Value::is_u64) {
+            return Some(self.per_level(key, levels)?.into_iter().map(Depth::All).collect());
+        }
+        let depth = |value: &Value| match value.as_array() {
+            Some(items) => Depth::Each(items.iter().filter_map(Value::as_u64).collect()),
+            None => Depth::All(value.as_u64().unwrap_or(1)),
+        };
+        let depths: Vec<Depth> = self.get(key)?.as_array()?.iter().map(depth).collect();
+        self.has_length(key, depths.len(), levels);
+        (depths.len() == levels).then_some(depths)
+    }
+
+    /// A value that upstream may differ from level to level, and here only where it is not used.
+    pub fn same_where(&mut self, key: &'static str, levels: usize, used: Option<&[bool]>) -> Option<u64> {
         let list = self.per_level(key, levels)?;
-        let first = list.first().copied();
-        if list.iter().any(|own| Some(*own) != first) {
+        let is_used = |at: usize| used.and_then(|used| used.get(at).copied()).unwrap_or(true);
+        let own: Vec<u64> = list.iter().enumerate().filter(|(at, _)| is_used(*at)).map(|(_, own)| *own).collect();
+        let first = own.first().or(list.first()).copied();
+        if own.iter().any(|own| Some(*own) != first) {
             let help = format!("`std.models.{}` has one for all levels", self.class.family.0);
             self.unsupported(format!("`{key}` differs from level to level"), &[key], help);
-            return None;
         }
         first
     }

@@ -56,6 +56,8 @@ pub(super) enum Kind {
     Indices,
     /// One size for all levels, or one for each.
     SizeOrSizes,
+    /// One size for all levels, or for each of them a size or a list of sizes.
+    Depths,
     /// A flag for all levels, or one for each.
     FlagOrFlags,
     /// Anything; what is taken is listed.
@@ -74,6 +76,7 @@ impl Kind {
             Kind::Sizes => "a list of whole numbers above zero",
             Kind::Indices => "a list of whole numbers",
             Kind::SizeOrSizes => "a whole number above zero, or a list of them",
+            Kind::Depths => "a whole number above zero, or a list of them and of lists of them",
             Kind::FlagOrFlags => "`true` or `false`, or a list of them",
             Kind::Any => "anything",
         }
@@ -92,6 +95,7 @@ impl Kind {
             Kind::Sizes => all(is_size) && value.as_array().is_some_and(|items| !items.is_empty()),
             Kind::Indices => all(Value::is_u64),
             Kind::SizeOrSizes => is_size(value) || Kind::Sizes.fits(value),
+            Kind::Depths => Kind::SizeOrSizes.fits(value) || all(|own| Kind::SizeOrSizes.fits(own)),
             Kind::FlagOrFlags => value.is_boolean() || all(Value::is_boolean),
             Kind::Any => true,
         }

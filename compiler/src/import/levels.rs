@@ -10,18 +10,36 @@ pub(super) struct Blocks {
     pub attending: &'static str,
 }
 
-/// Which levels attend, from the finest to the coarsest; the way up has to mirror the way down.
-pub(super) fn attending(config: &mut Config<'_>, levels: usize, down: &Blocks, up: &Blocks) -> Option<Vec<bool>> {
-    let down_attends = kinds(config, down, levels);
-    let up_attends = kinds(config, up, levels);
-    let (down_attends, mut up_attends) = (down_attends?, up_attends?);
-    up_attends.reverse();
-    if down_attends != up_attends {
-        let message = format!("`{}` is not the mirror image of `{}`", up.key, down.key);
-        let help = "a level attends on the way down and on the way up, or on neither".to_owned();
-        config.unsupported(message, &[down.key, up.key], help);
+/// Which levels attend on either way, from the finest to the coarsest.
+pub(super) struct Attention {
+    pub down: Vec<bool>,
+    pub up: Vec<bool>,
+}
+
+impl Attention {
+    /// The levels that attend on one of the ways; the last one if the `middle`, which is as wide, does.
+    pub fn either(&self, middle: bool) -> Vec<bool> {
+        let last = self.down.len().saturating_sub(1);
+        let ways = self.down.iter().zip(&self.up).enumerate();
+        ways.map(|(at, (down, up))| *down || *up || middle && at == last).collect()
     }
-    Some(down_attends)
+}
+
+pub(super) fn attending(config: &mut Config<'_>, levels: usize, down: &Blocks, up: &Blocks) -> Option<Attention> {
+    let down = kinds(config, down, levels);
+    let mut up = kinds(config, up, levels)?;
+    up.reverse();
+    Some(Attention { down: down?, up })
+}
+
+/// How many residual blocks stand at each level.
+pub(super) fn layers(config: &mut Config<'_>, preset: &mut Preset, levels: usize) -> Option<Vec<u64>> {
+    let layers = config.per_level("layers_per_block", levels)?;
+    match layers.first() {
+        Some(first) if layers.iter().all(|own| own == first) => preset.set("layers", first),
+        _ => preset.set("level_layers", list(&layers)),
+    }
+    Some(layers)
 }
 
 /// Groups of a norm that do not divide the channels of a level.
@@ -53,13 +71,94 @@ pub(super) fn kinds(config: &mut Config<'_>, blocks: &Blocks, levels: usize) -> 
     is_sound.then(|| names.iter().map(|name| name == blocks.attending).collect())
 }
 
-/// How many transformers stand at each level: none where it does not attend, and in the middle as many as the last entry
-/// says, whether the last level attends or not.
-pub(super) fn transformers(config: &mut Config<'_>, preset: &mut Preset, attention: &[bool]) {
-    let Some(depth) = config.per_level("transformer_layers_per_block", attention.len()) else { return };
-    preset.set("mid_depth", depth.last().copied().unwrap_or(1));
-    let own: Vec<u64> = depth.iter().zip(attention).map(|(depth, attends)| if *attends { *depth } else { 0 }).collect();
-    preset.set("depth", list(&own));
+const DEPTHS: &str = "transformer_layers_per_block";
+const UP_DEPTHS: &str = "reverse_transformer_layers_per_block";
+
+/// How many transformers stand behind each residual block: none where a level does not attend, and in the middle as many
+/// as the last entry says, whether the last level attends or not.
+pub(super) fn transformers(config: &mut Config<'_>, preset: &mut Preset, attention: &Attention, layers: &[u64]) {
+    let levels = layers.len();
+    let Some(given) = config.depths(DEPTHS, levels) else { return };
+    preset.set("mid_depth", given.last().and_then(Depth::first).unwrap_or(1));
+    let mut back = given.clone();
+    if let Some(up) = config.depths(UP_DEPTHS, levels) {
+        back = up.into_iter().rev().collect();
+    } else if given.iter().any(|own| matches!(own, Depth::Each(_))) {
+        let message = format!("`{DEPTHS}` counts block by block, and the way up has one block more at each level");
+        config.contradiction(message, &[DEPTHS, UP_DEPTHS], format!("diffusers asks for `{UP_DEPTHS}` as well"));
+        return;
+    }
+    let decoder: Vec<u64> = layers.iter().map(|count| count.saturating_add(1)).collect();
+    let down = expanded(config, DEPTHS, &given, &attention.down, layers);
+    let up = expanded(config, UP_DEPTHS, &back, &attention.up, &decoder);
+    match (uniform(&down), uniform(&up)) {
+        (Some(down), Some(up)) => {
+            preset.set("depth", list(&down));
+            preset.set_unless("up_depth", list(&up), list(&down));
+        }
+        _ => {
+            preset.set("depths", nested(&down));
+            preset.set("up_depths", nested(&up));
+        }
+    }
+}
+
+/// A level's transformers: as many behind each residual block, or a number for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    All(u64),
+    Each(Vec<u64>),
+}
+
+impl Depth {
+    fn first(&self) -> Option<u64> {
+        match self {
+            Depth::All(depth) => Some(*depth),
+            Depth::Each(depths) => depths.first().copied(),
+        }
+    }
+}
+
+/// Numbers for each residual block of each level. Reports lists that are not as long as there are blocks.
+fn expanded(
+    config: &mut Config<'_>,
+    key: &'static str,
+    depths: &[Depth],
+    attends: &[bool],
+    layers: &[u64],
+) -> Vec<Vec<u64>> {
+    let mut levels = vec![];
+    for ((depth, attends), count) in depths.iter().zip(attends).zip(layers) {
+        let blocks = usize::try_from(*count).unwrap_or(usize::MAX).min(MAX_BLOCKS);
+        levels.push(match depth {
+            _ if !attends => vec![0; blocks],
+            Depth::All(depth) => vec![*depth; blocks],
+            Depth::Each(depths) => {
+                if depths.len() != blocks {
+                    let message = format!("{} numbers of transformers for {count} residual blocks", depths.len());
+                    config.contradiction(message, &[key, "layers_per_block"], None);
+                }
+                depths.clone()
+            }
+        });
+    }
+    levels
+}
+
+/// More residual blocks than any level has; a larger number is reported when the spec is compiled.
+const MAX_BLOCKS: usize = 1000;
+
+/// One number for each level, if the blocks of none differ.
+fn uniform(levels: &[Vec<u64>]) -> Option<Vec<u64>> {
+    let one = |blocks: &Vec<u64>| {
+        let first = blocks.first().copied()?;
+        blocks.iter().all(|own| *own == first).then_some(first)
+    };
+    levels.iter().map(one).collect()
+}
+
+fn nested(levels: &[Vec<u64>]) -> String {
+    list(&levels.iter().map(|blocks| list(blocks)).collect::<Vec<_>>())
 }
 
 /// The size that a network is trained on, as the typical size of its input: one number, height and width, or nothing.

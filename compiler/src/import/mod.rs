@@ -11,6 +11,7 @@ mod json;
 mod key;
 mod levels;
 mod preset;
+mod residual;
 
 use crate::compile::{Options, compile, has_errors};
 use crate::elaborate::Budget;

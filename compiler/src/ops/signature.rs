@@ -64,6 +64,13 @@ pub struct Signature {
     pub build: fn(&[Option<AttributeValue>]) -> Result<Op, WrongAttribute>,
 }
 
+impl Signature {
+    /// Whether the word is a choice of some attribute.
+    pub fn has_choice(&self, word: &str) -> bool {
+        self.attributes.iter().any(|attribute| attribute.choices().any(|choice| choice == word))
+    }
+}
+
 /// An attribute whose value is missing or of the wrong kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongAttribute {

@@ -220,6 +220,10 @@ fn raw(context: &mut Context<'_>, numbers: &Numbers<'_>, op: &Op, own: &Paramete
             let taps = self::taps(taps);
             Some(context.helper("filter_values", &quote!(&#taps)))
         }
+        Init::Values(values) => {
+            let values = taps(values);
+            Some(quote!(#values.to_vec()))
+        }
         _ => None,
     };
     let init = match values {
@@ -354,6 +358,6 @@ fn initializer(context: &mut Context<'_>, init: &Init, fans: Fans) -> TokenStrea
             quote!(Initializer::Normal { mean: 0.0, std: #std })
         }
         // Only raw parameters start as tables.
-        Init::SinCos2d(_) | Init::Filter { .. } => quote!(Initializer::Zeros),
+        Init::SinCos2d(_) | Init::Filter { .. } | Init::Values(_) => quote!(Initializer::Zeros),
     }
 }

@@ -3,6 +3,7 @@
 use crate::import::config::Config;
 use crate::import::key::{Class, Key, Kind, key, only};
 use crate::import::preset::Preset;
+use crate::import::residual::activation;
 
 pub(super) const CLIP_TEXT: Class = Class {
     name: "CLIPTextModel",
@@ -42,38 +43,70 @@ const KEYS: &[Key] = &[
     only("model_type", &["\"clip_text_model\""]),
 ];
 
-/// What transformers writes beside the network: how it is called, and where it comes from.
+/// What transformers writes beside the network: how it is called, where it comes from, and how a text would be generated
+/// by a network that can.
 const INERT: &[&str] = &[
-    "architectures",
-    "attn_implementation",
     "_attn_implementation",
     "_attn_implementation_autoset",
+    "add_cross_attention",
+    "architectures",
+    "attn_implementation",
+    "bad_words_ids",
+    "begin_suppress_tokens",
     "bos_token_id",
+    "chunk_size_feed_forward",
+    "cross_attention_hidden_size",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
     "dropout",
     "dtype",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "finetuning_task",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
     "gradient_checkpointing",
+    "id2label",
     "initializer_range",
+    "is_decoder",
+    "is_encoder_decoder",
+    "label2id",
+    "length_penalty",
+    "max_length",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
+    "output_scores",
     "pad_token_id",
+    "prefix",
+    "problem_type",
+    "remove_invalid_values",
+    "repetition_penalty",
     "return_dict",
+    "return_dict_in_generate",
+    "sep_token_id",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "tf_legacy_loss",
+    "tie_encoder_decoder",
+    "tie_word_embeddings",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
     "torch_dtype",
     "torchscript",
     "transformers_version",
+    "typical_p",
     "use_bfloat16",
     "use_cache",
     "use_return_dict",
-];
-
-/// Activations of transformers by the names of the language.
-const ACTIVATIONS: &[(&str, &str)] = &[
-    ("quick_gelu", "quick_gelu"),
-    ("gelu", "gelu"),
-    ("gelu_new", "gelu_tanh"),
-    ("gelu_pytorch_tanh", "gelu_tanh"),
-    ("relu", "relu"),
-    ("silu", "silu"),
-    ("swish", "silu"),
 ];
 
 fn translate(config: &mut Config<'_>, preset: &mut Preset) {
@@ -86,7 +119,9 @@ fn translate(config: &mut Config<'_>, preset: &mut Preset) {
         let message = format!("{heads} heads do not divide {dim} channels");
         config.contradiction(message, &["num_attention_heads", "hidden_size"], None);
     }
-    activation(config, preset);
+    if let Some(act) = activation(config, "hidden_act") {
+        preset.set("act", act);
+    }
     match config.size("eos_token_id") {
         // A slip of the first published files, which transformers still reads as the largest id of a text.
         Some(2) | None => {}
@@ -96,16 +131,4 @@ fn translate(config: &mut Config<'_>, preset: &mut Preset) {
         "Parameters start as in openai/CLIP, which takes the depth into account; those of transformers start by \
          the same standard deviations but for the positions.",
     );
-}
-
-fn activation(config: &mut Config<'_>, preset: &mut Preset) {
-    let Some(word) = config.word("hidden_act") else { return };
-    match ACTIVATIONS.iter().find(|(name, _)| *name == word) {
-        Some((_, stage)) => preset.set("act", stage),
-        None => {
-            let known: Vec<&str> = ACTIVATIONS.iter().map(|(name, _)| *name).collect();
-            let help = format!("known activations: {}", known.join(", "));
-            config.unsupported(format!("`hidden_act` is \"{word}\""), &["hidden_act"], help);
-        }
-    }
 }

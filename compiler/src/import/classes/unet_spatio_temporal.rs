@@ -3,7 +3,7 @@
 use super::PROCESS;
 use crate::import::config::{Config, list};
 use crate::import::key::{Class, Kind, key};
-use crate::import::levels::{Blocks, attending, groups_divide, transformers};
+use crate::import::levels::{Blocks, attending, groups_divide, layers, transformers};
 use crate::import::preset::Preset;
 
 pub(super) const UNET_SPATIO_TEMPORAL: Class = Class {
@@ -49,21 +49,22 @@ fn translate(config: &mut Config<'_>, preset: &mut Preset) {
     if let Some(widths) = config.sizes("block_out_channels") {
         let levels = widths.len();
         let attention = attending(config, levels, &DOWN, &UP);
-        if let Some(attention) = &attention {
-            transformers(config, preset, attention);
+        let layers = layers(config, preset, levels);
+        if let (Some(attention), Some(layers)) = (&attention, &layers) {
+            transformers(config, preset, attention, layers);
         }
+        // The middle attends always.
+        let attends = attention.map(|own| own.either(true));
         if let Some(heads) = config.per_level("num_attention_heads", levels) {
-            let odd = widths.iter().zip(&heads).find(|(width, heads)| *width % *heads != 0);
-            if let Some((width, heads)) = odd {
+            let used = |at: usize| attends.as_ref().is_none_or(|own| own.get(at).copied().unwrap_or(true));
+            let odd = widths.iter().zip(&heads).enumerate().find(|(at, (width, own))| used(*at) && *width % *own != 0);
+            if let Some((_, (width, heads))) = odd {
                 let message = format!("{heads} heads do not divide a level of {width} channels");
                 config.contradiction(message, &["num_attention_heads", "block_out_channels"], None);
             }
             preset.set("heads", list(&heads));
         }
-        if let Some(layers) = config.same_for_all("layers_per_block", levels) {
-            preset.set("layers", layers);
-        }
-        if let Some(width) = config.same_for_all("cross_attention_dim", levels) {
+        if let Some(width) = config.same_where("cross_attention_dim", levels, attends.as_deref()) {
             preset.set("context_width", width);
         }
         groups_divide(config, &widths);

@@ -372,7 +372,7 @@ impl Checker<'_> {
             self.problems.push(unknown_initialiser(word, argument.value.span));
         } else if callee.is_text(argument) {
             self.unquoted(word, argument.value.span);
-        } else if !callee.takes_word(argument) {
+        } else if !callee.takes_word(word, argument) {
             self.unknown(word, argument.value.span);
         }
     }
@@ -504,8 +504,8 @@ enum Callee<'a> {
 
 impl Callee<'_> {
     /// Whether the word may be one that the parameter knows (`per: channel`). Which parameter a positional argument
-    /// belongs to is known only when the call is elaborated.
-    fn takes_word(&self, argument: &Argument) -> bool {
+    /// belongs to is known only when the call is elaborated, which reports the words that are none.
+    fn takes_word(&self, word: &str, argument: &Argument) -> bool {
         let name = argument.name.as_ref().map(|name| &*name.text);
         match (self, name) {
             // Those of an operator that takes any number of tensors are tensors.
@@ -515,7 +515,7 @@ impl Callee<'_> {
             }
             (Callee::Operator(signature), Some(name)) => {
                 let own = signature.attributes.iter().find(|own| own.name == name);
-                own.is_none_or(|own| own.choices().next().is_some())
+                own.is_none_or(|own| own.choices().next().is_some() || signature.has_choice(word))
             }
             (Callee::Learned, _) => true,
             (Callee::Block(_) | Callee::Plain, _) => false,
