@@ -10,7 +10,7 @@ pub fn fourier<B: Backend>(x: Tensor<B, 4>, radius: usize, low: f64, high: f64, 
         let columns: Tensor<B, 2> = Tensor::from_data(TensorData::new(columns, [width, width]), &device);
         rows.unsqueeze::<4>().matmul(x.clone()).matmul(columns.unsqueeze::<4>())
     };
-    // Imaginary parts of both axes are antisymmetric: from the right they act with the other sign, which cancels.
-    let kept = filtered(rows, columns) - filtered(row_turns, column_turns);
+    // The real part of `(A + iB) x (C + iD)^T` is `A x C^T - B x D^T`, and `D^T` is `-D`.
+    let kept = filtered(rows, columns) + filtered(row_turns, column_turns);
     x * high + kept * (low - high)
 }
