@@ -41,6 +41,11 @@ pub const STAGES: &[Word] = &[
         "chunk(n, groups: g)",
         "a list of n equal parts of the channels; with `groups`, each of g equal groups of channels is cut in n, and the parts of a place are put together",
     ),
+    word(
+        "claim",
+        "claim(within: [0, 1], rises: level)",
+        "leaves its input as it is, and claims that its elements lie in an interval, that they rise with a number, or that they fall with one (`falls: sigma`), whatever the parameters become; what cannot be proved is reported",
+    ),
     word("identity", "identity", "leaves its input as it is"),
     word("join", "join(long)", "fuses its input with the newest saved feature of a skip"),
     word(

@@ -7,5 +7,6 @@ pub mod cost;
 pub mod gaussian;
 pub mod liveness;
 pub mod moments;
+pub mod ranges;
 pub mod signal;
 pub mod streams;

@@ -55,7 +55,9 @@ impl Stage {
         };
         let extent = match &kind {
             StageKind::Operator { arguments, .. } | StageKind::Block { arguments, .. } => values(arguments),
-            StageKind::Chunk { .. } | StageKind::Learned { .. } | StageKind::Join { .. } => Extent::ONE,
+            StageKind::Chunk { .. } | StageKind::Learned { .. } | StageKind::Claim { .. } | StageKind::Join { .. } => {
+                Extent::ONE
+            }
             StageKind::Residual { options, body } => {
                 let given = [&options.scale, &options.gate, &options.shortcut, &options.after, &options.drop];
                 let given = given.into_iter().flatten().map(|(value, _)| Extent::of(value));

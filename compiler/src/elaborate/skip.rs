@@ -180,7 +180,7 @@ impl Elaborator<'_> {
                         }
                     }
                 }
-                StageKind::Chunk { .. } | StageKind::Learned { .. } => {}
+                StageKind::Chunk { .. } | StageKind::Learned { .. } | StageKind::Claim { .. } => {}
             }
         }
     }

@@ -97,6 +97,7 @@ impl Elaborator<'_> {
             StageKind::Learned { value, per_channel } => {
                 self.learned(input, *value, *per_channel, stage.label.as_ref(), stage.span)
             }
+            StageKind::Claim { within, along } => self.claim(input, *within, *along, stage.span),
             StageKind::Join { skip } => self.join(*skip, input, stage.span),
             StageKind::Residual { options, body } => {
                 let body = body.clone();
@@ -164,6 +165,7 @@ impl Elaborator<'_> {
             }
             StageKind::Chunk { .. }
             | StageKind::Learned { .. }
+            | StageKind::Claim { .. }
             | StageKind::Join { .. }
             | StageKind::Residual { .. }
             | StageKind::Chain(_)

@@ -1,9 +1,9 @@
-//! Stages that are words of the language: `chunk`, `learned`, `identity`, `join`.
+//! Stages that are words of the language: `chunk`, `claim`, `learned`, `identity`, `join`.
 
 use super::Elaborator;
 use super::value::{LabelValue, StageKind, Value};
 use crate::dim::Dim;
-use crate::ir::NodeId;
+use crate::ir::{Claim, Direction, NodeId};
 use crate::ops;
 use crate::types::Axis;
 use archc_grammar::ast::{Argument, ExprKind};
@@ -31,6 +31,7 @@ impl Elaborator<'_> {
         let kind = match name {
             "chunk" => self.chunk_stage(rest, span),
             "learned" => self.learned_stage(rest, span),
+            "claim" => self.claim_stage(rest, span),
             "identity" => {
                 super::bind::named_arguments(self, "identity", &[], rest, span).map(|_| StageKind::Chain(vec![]))
             }
@@ -132,4 +133,70 @@ impl Elaborator<'_> {
             },
         }
     }
+
+    fn claim_stage(&mut self, arguments: &[Argument], span: Span) -> Option<StageKind> {
+        let values = super::bind::named_arguments(self, "claim", &["within", "rises", "falls"], arguments, span)?;
+        let mut values = values.into_iter();
+        let (within, rises, falls) = (values.next().flatten(), values.next().flatten(), values.next().flatten());
+        let direction = if rises.is_some() { Direction::Rises } else { Direction::Falls };
+        let along = match (rises, falls) {
+            (Some(_), Some((_, at))) => {
+                self.error("call/arguments", "a value cannot both rise and fall", at, "claims the opposite");
+                return None;
+            }
+            (rises, falls) => rises.or(falls),
+        };
+        if within.is_none() && along.is_none() {
+            self.error("call/missing-argument", "`claim` claims nothing", span, "write `claim(within: [0, 1])`");
+            return None;
+        }
+        let within = match within {
+            None => None,
+            Some((value, _)) if value.is_poison() => return None,
+            Some((value, at)) => match interval(&value) {
+                Some(interval) => Some(interval),
+                None => {
+                    let found = format!("this is {}", value.describe());
+                    self.error("call/argument-type", "`within` expects `[low, high]`, low below high", at, &found);
+                    return None;
+                }
+            },
+        };
+        let along = match along {
+            None => None,
+            Some((Value::Tensor(node), _)) if self.ty(node).kind.is_scalar() => Some((direction, node)),
+            Some((Value::Poison, _)) => return None,
+            Some((value, at)) => {
+                let found = match value {
+                    Value::Tensor(node) => format!("this is {}", self.ty(node)),
+                    other => format!("this is {}", other.describe()),
+                };
+                let message = "a claim is about one number per sample: a timestep, a sigma or a scalar";
+                self.error("call/argument-type", message, at, &found);
+                return None;
+            }
+        };
+        Some(StageKind::Claim { within, along })
+    }
+
+    /// Records a claim; the value stays what it is.
+    pub(super) fn claim(
+        &mut self,
+        input: NodeId,
+        within: Option<(f64, f64)>,
+        along: Option<(Direction, NodeId)>,
+        span: Span,
+    ) -> Value {
+        let claim = Claim { node: input, span, within, along };
+        self.graph.claims.push(claim);
+        Value::Tensor(input)
+    }
+}
+
+/// `[0, 1]`
+fn interval(value: &Value) -> Option<(f64, f64)> {
+    let Value::List(list) = value else { return None };
+    let [low, high] = list.items.as_slice() else { return None };
+    let (low, high) = (low.number()?, high.number()?);
+    (low < high).then_some((low, high))
 }

@@ -3,7 +3,7 @@
 use super::extent::Extent;
 use crate::dim::Dim;
 use crate::init::Init;
-use crate::ir::NodeId;
+use crate::ir::{Direction, NodeId};
 use crate::ops::attribute::{AttributeValue, Shown};
 use crate::ops::signature::Signature;
 use crate::program::{DefinitionRef, ModuleId};
@@ -93,6 +93,10 @@ pub(super) enum StageKind {
     Learned {
         value: f64,
         per_channel: bool,
+    },
+    Claim {
+        within: Option<(f64, f64)>,
+        along: Option<(Direction, NodeId)>,
     },
     Join {
         skip: usize,
@@ -261,6 +265,7 @@ impl Stage {
             StageKind::Block { definition, .. } => definition.definition.name.text.to_string(),
             StageKind::Chunk { .. } => "chunk".to_owned(),
             StageKind::Learned { .. } => "learned".to_owned(),
+            StageKind::Claim { .. } => "claim".to_owned(),
             StageKind::Join { .. } => "join".to_owned(),
             StageKind::Residual { .. } => "residual".to_owned(),
             StageKind::Chain(stages) if stages.is_empty() => "identity".to_owned(),

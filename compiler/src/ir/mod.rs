@@ -26,7 +26,7 @@ use crate::ops::{Op, ParameterCells, Storage, attribute::Shown};
 use crate::types::Type;
 use archc_grammar::{Frame, Span};
 use archc_process::Process;
-use petgraph::Direction;
+use petgraph::Direction as Edges;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use serde::Serialize;
@@ -224,6 +224,25 @@ pub struct AllowEntry {
     pub outer: Option<u32>,
 }
 
+/// How a value goes with a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Rises,
+    Falls,
+}
+
+/// What a spec claims of the elements of a value, whatever its parameters become.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    pub node: NodeId,
+    pub span: Span,
+    /// They lie between these.
+    pub within: Option<(f64, f64)>,
+    /// They never go the other way when that number grows.
+    pub along: Option<(Direction, NodeId)>,
+}
+
 /// The training process that a model declares.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declared {
@@ -267,6 +286,8 @@ pub struct Graph {
     pub allows: Vec<AllowEntry>,
     /// How it is trained, if the spec says so.
     pub process: Option<Declared>,
+    /// What it claims of its values.
+    pub claims: Vec<Claim>,
     scopes: Vec<Scope>,
     nodes: DiGraph<Node, u16>,
 }
@@ -286,6 +307,7 @@ impl Graph {
             typical: Sizes::new(),
             allows: vec![],
             process: None,
+            claims: vec![],
             scopes: vec![root],
             nodes: DiGraph::new(),
         }
@@ -353,7 +375,7 @@ impl Graph {
 
     /// Operands in the order of their slots.
     pub fn operands(&self, id: NodeId) -> SmallVec<[NodeId; 3]> {
-        let edges = self.nodes.edges_directed(NodeIndex::new(id.index()), Direction::Incoming);
+        let edges = self.nodes.edges_directed(NodeIndex::new(id.index()), Edges::Incoming);
         let mut operands: SmallVec<[(u16, NodeId); 3]> =
             edges.map(|edge| (*edge.weight(), NodeId(edge.source().index() as u32))).collect();
         operands.sort_unstable_by_key(|(slot, _)| *slot);
@@ -362,13 +384,13 @@ impl Graph {
 
     /// The operand in a slot.
     pub fn operand(&self, id: NodeId, slot: u16) -> Option<NodeId> {
-        let mut edges = self.nodes.edges_directed(NodeIndex::new(id.index()), Direction::Incoming);
+        let mut edges = self.nodes.edges_directed(NodeIndex::new(id.index()), Edges::Incoming);
         edges.find(|edge| *edge.weight() == slot).map(|edge| NodeId(edge.source().index() as u32))
     }
 
     /// Users with the slot they use the value in, latest first.
     pub fn users(&self, id: NodeId) -> impl Iterator<Item = (NodeId, u16)> {
-        let edges = self.nodes.edges_directed(NodeIndex::new(id.index()), Direction::Outgoing);
+        let edges = self.nodes.edges_directed(NodeIndex::new(id.index()), Edges::Outgoing);
         edges.map(|edge| (NodeId(edge.target().index() as u32), *edge.weight()))
     }
 

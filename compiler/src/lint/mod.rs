@@ -5,11 +5,13 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
+mod claims;
 mod noise;
 mod rules;
 mod written;
 
 use crate::analysis::liveness::Liveness;
+use crate::analysis::ranges::Ranges;
 use crate::analysis::signal::Signal;
 use crate::analysis::streams::Streams;
 use crate::ir::{Graph, NodeId, ScopeId, ScopeKind};
@@ -84,11 +86,19 @@ pub(crate) struct Context<'g> {
     streams: OnceCell<Streams>,
     liveness: OnceCell<Liveness>,
     signal: OnceCell<Signal>,
+    ranges: OnceCell<Ranges>,
 }
 
 impl<'g> Context<'g> {
     fn new(graph: &'g Graph, sources: &'g SourceMap) -> Self {
-        Self { graph, sources, streams: OnceCell::new(), liveness: OnceCell::new(), signal: OnceCell::new() }
+        Self {
+            graph,
+            sources,
+            streams: OnceCell::new(),
+            liveness: OnceCell::new(),
+            signal: OnceCell::new(),
+            ranges: OnceCell::new(),
+        }
     }
 
     pub fn streams(&self) -> &Streams {
@@ -101,6 +111,10 @@ impl<'g> Context<'g> {
 
     pub fn signal(&self) -> &Signal {
         self.signal.get_or_init(|| Signal::of(self.graph))
+    }
+
+    pub fn ranges(&self) -> &Ranges {
+        self.ranges.get_or_init(|| Ranges::of(self.graph))
     }
 
     /// Where a user would look for a node: the expression that made it, or the call of the library block around it.
@@ -134,11 +148,14 @@ macro_rules! for_each_rule {
             dead_product => DeadProduct,
             eps_at_zero_snr => EpsAtZeroSnr,
             missing_zero => MissingZero,
+            monotone_impossible => MonotoneImpossible,
+            monotone_unproved => MonotoneUnproved,
             modulation_without_one => ModulationWithoutOne,
             preconditioning_identity => PreconditioningIdentity,
             sigma_data_mismatch => SigmaDataMismatch,
             softmax_singleton => SoftmaxSingleton,
             spatial_divisibility => SpatialDivisibility,
+            unbounded_gate => UnboundedGate,
             unnormalized_add => UnnormalizedAdd,
             unscaled_ve_input => UnscaledVeInput,
             zero_in_name_only => ZeroInNameOnly,

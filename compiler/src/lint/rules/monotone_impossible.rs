@@ -1,0 +1,94 @@
+//! `gate/monotone-impossible`
+
+use crate::ir::Direction;
+use crate::lint::Report;
+use crate::lint::claims::{Verdict, name_of, verdicts};
+use archc_grammar::Span;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds values that are claimed to rise or to fall with a number and cannot: the shares of a softmax, which add up
+    /// to one, and values that provably go the other way.
+    ///
+    /// ## Why is this bad
+    ///
+    /// The channels of a softmax sum to 1 at every level of noise. If all of them fall, so does their sum; so none of
+    /// them can. A time gate of that form cannot tighten a skip at all: what it takes from one channel it gives to
+    /// another, and the total stays 1, which is 1/C for each of C channels. No training changes that.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// model Gated(x: image[8, 16, 16], sigma: sigma) -> image[8, 16, 16] {
+    ///     let slope = parameter(vector[8], init: constant(0.5)) @slope -> softplus()
+    ///     let gate = (-log(sigma) * slope) -> softmax() -> claim(falls: sigma)
+    ///     (x -> conv2d(8, kernel: 1) @in -> sigmoid()) * (1 + gate)
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// model Gated(x: image[8, 16, 16], sigma: sigma) -> image[8, 16, 16] {
+    ///     let slope = parameter(vector[8], init: constant(0.5)) @slope -> softplus()
+    ///     let gate = (-log(sigma) * slope) -> sigmoid() -> claim(falls: sigma)
+    ///     (x -> conv2d(8, kernel: 1) @in -> sigmoid()) * (1 + gate)
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Hu et al., *Squeeze-and-Excitation Networks*, CVPR 2018, section 3.2: channels are gated by sigmoids, since
+    ///   several of them may be open at once.
+    /// * To confirm it, sum the gate over its channels at two levels of noise: both sums are 1.
+    "gate/monotone-impossible", Error
+    pub struct MonotoneImpossible {
+        claim: Span,
+        direction: Direction,
+        number: String,
+        /// The softmax, with the number of its shares; none where the direction is the other one.
+        softmax: Option<(Span, Option<u64>)>,
+    }
+
+    check(context) {
+        let found = verdicts(context).into_iter().filter_map(|(claim, verdict)| {
+            let (direction, number) = claim.along?;
+            let softmax = match verdict {
+                Verdict::Shares(node) => Some((context.place(node), context.graph.node(node).ty.channels())),
+                Verdict::Opposite => None,
+                Verdict::Proved | Verdict::Independent | Verdict::Open(_) => return None,
+            };
+            let number = name_of(context.graph, number);
+            Some((claim.node, MonotoneImpossible { claim: claim.span, direction, number, softmax }))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let MonotoneImpossible { claim, direction, number, softmax } = finding;
+        let (claimed, other, instead) = match direction {
+            Direction::Rises => ("rise", "falls", "falls"),
+            Direction::Falls => ("fall", "rises", "rises"),
+        };
+        match softmax {
+            Some((place, channels)) => {
+                let shares = channels.map_or("its shares add up to one".to_owned(), |count| {
+                    format!("{count} shares that add up to one, whatever the noise")
+                });
+                Report {
+                    message: format!("the shares of a softmax cannot all {claimed} with {number}"),
+                    labels: vec![(*claim, format!("claimed to {claimed} with {number}")), (*place, shares)],
+                    notes: vec![],
+                    help: Some("a gate for each channel is `sigmoid()`".to_owned()),
+                }
+            }
+            None => Report {
+                message: format!("this value {other} with {number}"),
+                labels: vec![(*claim, format!("claimed to {claimed}"))],
+                notes: vec![],
+                help: Some(format!("claim `{instead}:`, or turn the sign of what it is computed from")),
+            },
+        }
+    }
+}
