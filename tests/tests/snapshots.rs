@@ -2,6 +2,7 @@
 //!
 //! `INSTA_UPDATE=always cargo test -p archc-tests --test snapshots` writes them anew; read the difference.
 
+use archc_compiler::emit::rust::{Options as Emit, emit_single};
 use archc_compiler::{Compiled, FileId, Options, compile};
 use archc_tests::corpus;
 use archc_tests::report::report;
@@ -99,4 +100,20 @@ fn a_skip_that_does_not_fit() {
     let compiled = compile("unet.arch", None, &[], &[("unet.arch", source)], &Options::default());
     let compiled = compiled.expect("the source is there");
     insta::assert_snapshot!(report(&compiled.diagnostics, &compiled.program.sources));
+}
+
+/// The code of a model as `archc build --stdout` prints it.
+fn emitted(compiled: &Compiled) -> String {
+    let graph = compiled.graph.as_ref().expect("nothing is wrong with it");
+    emit_single(graph, &compiled.program, Emit::default()).expect("it can be written")
+}
+
+#[test]
+fn emitted_dit() {
+    insta::assert_snapshot!(emitted(&spec("specs/dit.arch", Some("dit_s_2"), &[])));
+}
+
+#[test]
+fn emitted_ddpm() {
+    insta::assert_snapshot!(emitted(&spec("specs/ddpm.arch", None, &[])));
 }

@@ -70,7 +70,7 @@ $PATTERNS];
 
 /// Loads a safetensors file in the layout of PyTorch. Missing, misshapen and surplus tensors are errors.
 pub fn load<B: Backend>(mut model: $MODEL<B>, path: impl AsRef<Path>) -> Result<$MODEL<B>, Box<dyn Error>> {
-    let names = KeyRemapper::from_patterns(NAMES.to_vec())?;
+    let names = KeyRemapper::from_patterns(NAMES.to_vec()).map_err(|error| error.to_string())?;
     let mut store = SafetensorsStore::from_file(path.as_ref()).with_from_adapter($ADAPTER).remap(names);
     let result = model.load_from(&mut store)?;
     // Weights of norms have another name in Burn, and count as unused under their own.
@@ -156,6 +156,7 @@ burn-store = {{ version = "{burn}", default-features = false, features = ["std",
 # The tensor library is unusable without optimisation.
 [profile.dev.package."*"]
 opt-level = 3
+debug = false
 
 [workspace]
 "#

@@ -13,7 +13,7 @@ pub(super) fn file(items: &TokenStream) -> Result<String, EmitError> {
         let indent: String = line.chars().take_while(|c| *c == ' ').collect();
         let comment = line.trim().strip_prefix("comment!(\"").and_then(|rest| rest.strip_suffix("\");"));
         let starts_item = indent.is_empty() && !line.is_empty() && !is_inside(line);
-        let ended = before == "}" || before.ends_with(';');
+        let ended = before == "}" || before.ends_with(';') && !before.trim_start().starts_with("//");
         if starts_item && ended {
             text.push('\n');
         }

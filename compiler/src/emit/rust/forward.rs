@@ -331,12 +331,16 @@ pub(super) fn body(context: &mut Context<'_>, module: &Module) -> Result<Body, E
                 quote!(let #only: #ty = #value;)
             }
             (_, [only]) => quote!(let #only = #value;),
+            (Step::Call(call), names) if context.is_array(&context.module(call.module)?) => {
+                quote!(let [#(#names),*] = #value;)
+            }
             (_, names) => quote!(let (#(#names),*) = #value;),
         });
     }
     let outputs: Vec<TokenStream> = module.outputs.iter().map(|output| scope.take(*output)).collect();
     statements.extend(match outputs.as_slice() {
         [only] => quote!(#only),
+        many if context.is_array(module) => quote!([#(#many),*]),
         many => quote!((#(#many),*)),
     });
     Ok(Body { statements, stored })

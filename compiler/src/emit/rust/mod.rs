@@ -166,6 +166,13 @@ impl<'a> Context<'a> {
         quote!(ops::#name(#arguments))
     }
 
+    /// Whether the results of a module are so many, of one type, that they are an array rather than a tuple.
+    fn is_array(&self, module: &Module) -> bool {
+        let kind = |node: &crate::ir::NodeId| self.graph.node(*node).ty.kind;
+        let first = module.outputs.first().map(kind);
+        module.outputs.len() > 4 && module.outputs.iter().all(|output| Some(kind(output)) == first)
+    }
+
     /// Whether a module holds tensors.
     fn has_backend(&self, module: &Module) -> bool {
         module.fields.iter().flat_map(|field| &field.elements).any(|element| match &element.part {

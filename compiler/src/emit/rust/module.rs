@@ -118,8 +118,10 @@ fn signature(context: &Context<'_>, module: &Module, receiver: &TokenStream) -> 
     }
     let outputs: Vec<TokenStream> =
         module.outputs.iter().map(|output| tensor_type(graph.node(*output).ty.kind)).collect();
+    let count = super::numbers::whole(outputs.len() as u64);
     let result = match outputs.as_slice() {
         [only] => quote!(#only),
+        [first, ..] if context.is_array(module) => quote!([#first; #count]),
         many => quote!((#(#many),*)),
     };
     quote!((#receiver #(#arguments),*) -> #result)

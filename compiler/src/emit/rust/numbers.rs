@@ -12,9 +12,25 @@ pub(super) fn whole(value: u64) -> TokenStream {
     quote!(#literal)
 }
 
+/// Numbers that Rust has a name for.
+const CONSTANTS: [(f64, &str); 8] = [
+    (std::f64::consts::TAU, "TAU"),
+    (std::f64::consts::PI, "PI"),
+    (std::f64::consts::FRAC_PI_2, "FRAC_PI_2"),
+    (std::f64::consts::SQRT_2, "SQRT_2"),
+    (std::f64::consts::FRAC_1_SQRT_2, "FRAC_1_SQRT_2"),
+    (std::f64::consts::E, "E"),
+    (std::f64::consts::LN_2, "LN_2"),
+    (std::f64::consts::LN_10, "LN_10"),
+];
+
 pub(super) fn float(value: f64) -> TokenStream {
     let negative = value.is_sign_negative() && value != 0.0;
     let size = value.abs();
+    if let Some((_, name)) = CONSTANTS.iter().find(|(own, _)| *own == size) {
+        let name = format_ident!("{name}");
+        return if negative { quote!(-std::f64::consts::#name) } else { quote!(std::f64::consts::#name) };
+    }
     let text = if size != 0.0 && !(1e-3..1e7).contains(&size) { format!("{size:e}") } else { format!("{size:?}") };
     let literal = text.parse::<Literal>().unwrap_or_else(|_| Literal::f64_unsuffixed(size));
     if negative { quote!(-#literal) } else { quote!(#literal) }
