@@ -92,6 +92,9 @@ pub struct Check {
     /// Fail on warnings too
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub deny: Option<Deny>,
+    /// Show remarks as well: what is of interest and no reason to change anything. They never fail the check
+    #[arg(long)]
+    pub remarks: bool,
     #[command(flatten)]
     pub settings: Settings,
 }

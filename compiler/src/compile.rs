@@ -96,7 +96,9 @@ pub fn compile(
     merge(&mut diagnostics, elaborated.diagnostics);
     let mut graph = elaborated.graph;
     if let Some(graph) = &graph {
-        merge(&mut diagnostics, lint::lint(graph, &program.sources, &options.levels).diagnostics);
+        let findings = lint::lint(graph, &program.sources, &options.levels).diagnostics;
+        let findings = without_echoes(findings, &diagnostics);
+        merge(&mut diagnostics, findings);
     }
     if diagnostics.iter().any(|problem| problem.level == Level::Error && !lint::is_rule(&problem.id)) {
         graph = None;
@@ -121,7 +123,8 @@ pub fn check(
         merge(&mut diagnostics, elaborated.diagnostics);
         if let Some(graph) = &elaborated.graph {
             let findings = lint::lint(graph, &program.sources, &options.levels);
-            merge(&mut diagnostics, findings.diagnostics);
+            let found = without_echoes(findings.diagnostics, &diagnostics);
+            merge(&mut diagnostics, found);
             // An `allow` is useless only if it is so for every model it is part of.
             unused_allows = Some(match unused_allows {
                 None => findings.unused_allows,
@@ -132,6 +135,12 @@ pub fn check(
     merge(&mut diagnostics, unused_allows.unwrap_or_default());
     tidy(&mut diagnostics);
     Ok(Checked { program, diagnostics, targets: targets.len() })
+}
+
+/// Findings without those that come of an error: where a layer could not be made, what it should have read goes nowhere.
+fn without_echoes(findings: Vec<Diagnostic>, known: &[Diagnostic]) -> Vec<Diagnostic> {
+    let broken = known.iter().any(|problem| problem.level == Level::Error && !lint::is_rule(&problem.id));
+    findings.into_iter().filter(|finding| !broken || !finding.id.starts_with("structure/")).collect()
 }
 
 /// Whether any of them is an error.

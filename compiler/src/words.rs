@@ -216,6 +216,12 @@ pub fn short(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// A measured number with three digits.
+pub fn figure(value: f64) -> String {
+    let digits = format!("{value:.2e}");
+    digits.parse().map_or(digits.clone(), short)
+}
+
 #[cfg(test)]
 mod tests {
     use super::short;

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, MAIN};
 use crate::expectation::{Expectation, Line, expectations};
+use archc_compiler::lint::rules;
 use archc_compiler::source::{SourceError, SourceMap, Sources};
 use archc_compiler::{Diagnostic, Options, check, compile};
 
@@ -15,7 +16,11 @@ impl Sources for Case {
 
 /// Diagnostics of a case with the sources they point into; the error is a sentence.
 pub fn diagnostics(case: &Case) -> Result<(Vec<Diagnostic>, SourceMap), String> {
-    let options = Options { budget: case.budget, ..Options::default() };
+    let mut options = Options { budget: case.budget, ..Options::default() };
+    // Remarks are shown where they are what is tested.
+    if let Some(rule) = rules().iter().find(|rule| case.suite.contains(rule.id)) {
+        options.levels.0.insert(rule.id.to_owned(), Some(rule.level));
+    }
     match &case.target {
         None => check(MAIN, &case.settings, case, &options)
             .map(|checked| (checked.diagnostics, checked.program.sources))

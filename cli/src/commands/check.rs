@@ -23,15 +23,18 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
     let settings = target::settings(&options.settings)?;
     let (specs, problems) = files::specs(&options.paths);
     let mut report = Report { version: 1, unreadable: problems, ..Report::default() };
+    let mut compiled = target::options(&options.settings);
+    if options.remarks {
+        compiled.levels = compiled.levels.with_remarks();
+    }
     for path in specs {
-        let checked =
-            match check(&files::name(&path), &settings, &Files::default(), &target::options(&options.settings)) {
-                Ok(checked) => checked,
-                Err(error) => {
-                    report.unreadable.push(format!("{}: {}", path.display(), CompileError::Source(error)));
-                    continue;
-                }
-            };
+        let checked = match check(&files::name(&path), &settings, &Files::default(), &compiled) {
+            Ok(checked) => checked,
+            Err(error) => {
+                report.unreadable.push(format!("{}: {}", path.display(), CompileError::Source(error)));
+                continue;
+            }
+        };
         report.files += 1;
         let sources = &checked.program.sources;
         let of = |level| checked.diagnostics.iter().filter(|problem| problem.level == level).count();

@@ -3,10 +3,12 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
+pub mod balance;
 pub mod cost;
 pub mod gaussian;
 pub mod liveness;
 pub mod moments;
 pub mod ranges;
 pub mod signal;
+pub mod stacks;
 pub mod streams;

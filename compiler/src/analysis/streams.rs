@@ -49,6 +49,9 @@ pub struct Streams {
     /// In the order of their nodes.
     pub merges: Vec<Merge>,
     parent: Vec<Option<NodeId>>,
+    /// Interval of each value's descendants in the forest.
+    enter: Vec<u32>,
+    leave: Vec<u32>,
     /// Residual sums on the way from the root of each tree.
     depth: Vec<u32>,
     /// Residual sums on the longest way from the root through a value.
@@ -84,6 +87,11 @@ impl Streams {
         at
     }
 
+    /// Whether `below` is `above` or descends from it by main operands.
+    pub fn descends(&self, below: NodeId, above: NodeId) -> bool {
+        is_within(&self.enter, &self.leave, below, above)
+    }
+
     /// Residual sums on the way to a value.
     pub fn depth(&self, node: NodeId) -> u32 {
         self.depth.get(node.index()).copied().unwrap_or(0)
@@ -111,6 +119,12 @@ struct Finder<'g> {
     depth: Vec<u32>,
     merges: Vec<Merge>,
     is_merge: Vec<bool>,
+}
+
+/// Whether the interval of `below` lies in that of `above`.
+fn is_within(enter: &[u32], leave: &[u32], below: NodeId, above: NodeId) -> bool {
+    let at = get(enter, below);
+    get(enter, above) <= at && at < get(leave, above)
 }
 
 fn get<T: Copy + Default>(list: &[T], node: NodeId) -> T {
@@ -209,10 +223,8 @@ impl<'g> Finder<'g> {
         }
     }
 
-    /// Whether `below` is `above` or descends from it by main operands.
     fn descends(&self, below: NodeId, above: NodeId) -> bool {
-        let at = get(&self.enter, below);
-        get(&self.enter, above) <= at && at < get(&self.leave, above)
+        is_within(&self.enter, &self.leave, below, above)
     }
 
     fn run(mut self) -> Streams {
@@ -239,7 +251,8 @@ impl<'g> Finder<'g> {
                 set(&mut stack, parent, deepest);
             }
         }
-        Streams { merges: self.merges, parent: self.parent, depth: self.depth, stack }
+        let Self { merges, parent, enter, leave, depth, .. } = self;
+        Streams { merges, parent, enter, leave, depth, stack }
     }
 
     fn merge(&self, id: NodeId) -> Option<Merge> {

@@ -13,6 +13,7 @@ mod written;
 use crate::analysis::liveness::Liveness;
 use crate::analysis::ranges::Ranges;
 use crate::analysis::signal::Signal;
+use crate::analysis::stacks::Stacks;
 use crate::analysis::streams::Streams;
 use crate::ir::{Graph, NodeId, ScopeId, ScopeKind};
 use crate::program::list;
@@ -21,6 +22,7 @@ use crate::suggest::{did_you_mean, nearest};
 use archc_grammar::{Diagnostic, Fix, Level, Span};
 use indexmap::IndexMap;
 pub(crate) use noise::{Preconditioning, noisy_input, numbers_at, process_node};
+use rustc_hash::FxHashSet;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +86,8 @@ pub(crate) struct Context<'g> {
     pub graph: &'g Graph,
     pub sources: &'g SourceMap,
     streams: OnceCell<Streams>,
+    stacks: OnceCell<Stacks>,
+    reached: OnceCell<FxHashSet<NodeId>>,
     liveness: OnceCell<Liveness>,
     signal: OnceCell<Signal>,
     ranges: OnceCell<Ranges>,
@@ -95,6 +99,8 @@ impl<'g> Context<'g> {
             graph,
             sources,
             streams: OnceCell::new(),
+            stacks: OnceCell::new(),
+            reached: OnceCell::new(),
             liveness: OnceCell::new(),
             signal: OnceCell::new(),
             ranges: OnceCell::new(),
@@ -103,6 +109,10 @@ impl<'g> Context<'g> {
 
     pub fn streams(&self) -> &Streams {
         self.streams.get_or_init(|| Streams::of(self.graph))
+    }
+
+    pub fn stacks(&self) -> &Stacks {
+        self.stacks.get_or_init(|| Stacks::of(self.graph, self.streams()))
     }
 
     pub fn liveness(&self) -> &Liveness {
@@ -135,6 +145,20 @@ impl<'g> Context<'g> {
             .find(|call| !self.is_library(*call))
     }
 
+    /// Everything an output depends on.
+    pub fn reached(&self) -> &FxHashSet<NodeId> {
+        self.reached.get_or_init(|| {
+            let mut reached = FxHashSet::default();
+            let mut open: Vec<NodeId> = self.graph.outputs.iter().map(|output| output.node).collect();
+            while let Some(at) = open.pop() {
+                if reached.insert(at) {
+                    open.extend(self.graph.operands(at));
+                }
+            }
+            reached
+        })
+    }
+
     fn is_library(&self, span: Span) -> bool {
         self.sources.is_library(span.file)
     }
@@ -144,20 +168,40 @@ impl<'g> Context<'g> {
 macro_rules! for_each_rule {
     ($apply:ident) => {
         $apply! {
+            assumes_independence => AssumesIndependence,
+            attention_drops_trunk => AttentionDropsTrunk,
             attention_heads => AttentionHeads,
+            concat_imbalance => ConcatImbalance,
+            constant_scale => ConstantScale,
+            dead_node => DeadNode,
             dead_product => DeadProduct,
+            deep_post_norm => DeepPostNorm,
+            dilution => Dilution,
             eps_at_zero_snr => EpsAtZeroSnr,
+            eps_dominates => EpsDominates,
+            missing_bypass => MissingBypass,
+            missing_final_norm => MissingFinalNorm,
             missing_zero => MissingZero,
             monotone_impossible => MonotoneImpossible,
             monotone_unproved => MonotoneUnproved,
             modulation_without_one => ModulationWithoutOne,
             preconditioning_identity => PreconditioningIdentity,
+            redundant_affine => RedundantAffine,
+            residual_growth => ResidualGrowth,
             sigma_data_mismatch => SigmaDataMismatch,
+            single_element_norm => SingleElementNorm,
             softmax_singleton => SoftmaxSingleton,
             spatial_divisibility => SpatialDivisibility,
+            straddling_norm => StraddlingNorm,
+            token_collapse => TokenCollapse,
             unbounded_gate => UnboundedGate,
             unnormalized_add => UnnormalizedAdd,
+            unnormalized_projection => UnnormalizedProjection,
+            unscaled_drop_path => UnscaledDropPath,
+            unscaled_stack => UnscaledStack,
             unscaled_ve_input => UnscaledVeInput,
+            unused_input => UnusedInput,
+            vector_norm_renorm => VectorNormRenorm,
             zero_in_name_only => ZeroInNameOnly,
         }
     };
@@ -179,6 +223,10 @@ pub fn is_rule(id: &str) -> bool {
     rule(id).is_some()
 }
 
+/// Findings of one rule that come with fixes, at most: each reads its part of the source again, and whoever applies fixes
+/// checks again.
+const MAX_FIXED: usize = 32;
+
 const fn info<R: Rule>() -> RuleInfo {
     RuleInfo {
         id: R::ID,
@@ -186,13 +234,15 @@ const fn info<R: Rule>() -> RuleInfo {
         doc: R::DOC,
         fixable: R::FIXABLE,
         run: |context| {
-            let found = R::check(context).into_iter();
-            found.map(|(node, finding)| (node, diagnostic::<R>(context, node, &finding))).collect()
+            let found = R::check(context).into_iter().enumerate();
+            found
+                .map(|(at, (node, finding))| (node, diagnostic::<R>(context, node, &finding, at < MAX_FIXED)))
+                .collect()
         },
     }
 }
 
-fn diagnostic<R: Rule>(context: &Context<'_>, node: NodeId, finding: &R) -> Diagnostic {
+fn diagnostic<R: Rule>(context: &Context<'_>, node: NodeId, finding: &R, fixed: bool) -> Diagnostic {
     let Report { message, labels, notes, help } = finding.report(context);
     let mut problem = Diagnostic::new(R::LEVEL, R::ID, message);
     for (span, text) in labels {
@@ -200,18 +250,31 @@ fn diagnostic<R: Rule>(context: &Context<'_>, node: NodeId, finding: &R) -> Diag
     }
     problem.notes = notes;
     problem.help = help;
-    problem.fixes = finding.fixes(context);
+    if fixed {
+        problem.fixes = finding.fixes(context);
+    }
     problem.chain = context.graph.chain(context.graph.node(node).scope);
     problem
 }
 
-/// Levels that differ from those of the rules; `None` switches a rule off.
+/// Levels that differ from those of the rules; `None` switches a rule off. Remarks ([`Level::Info`]) are off unless they
+/// are named here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Levels(pub BTreeMap<String, Option<Level>>);
 
 impl Levels {
+    /// With rules whose findings are of interest and no reason to change anything; they run only where someone asks.
+    #[must_use]
+    pub fn with_remarks(mut self) -> Self {
+        for rule in rules().iter().filter(|rule| rule.level == Level::Info) {
+            self.0.entry(rule.id.to_owned()).or_insert(Some(Level::Info));
+        }
+        self
+    }
+
     fn of(&self, rule: &RuleInfo) -> Option<Level> {
-        self.0.get(rule.id).copied().unwrap_or(Some(rule.level))
+        let default = (rule.level != Level::Info).then_some(rule.level);
+        self.0.get(rule.id).copied().unwrap_or(default)
     }
 }
 
@@ -250,12 +313,14 @@ pub fn lint(graph: &Graph, sources: &SourceMap, levels: &Levels) -> Findings {
         problem
     });
     let mut findings = Findings { diagnostics: diagnostics.collect(), unused_allows: vec![] };
-    check_allows(graph, sources, &used, &mut findings);
+    check_allows(graph, sources, levels, &used, &mut findings);
     findings
 }
 
-fn check_allows(graph: &Graph, sources: &SourceMap, used: &BTreeSet<Span>, findings: &mut Findings) {
+fn check_allows(graph: &Graph, sources: &SourceMap, levels: &Levels, used: &BTreeSet<Span>, findings: &mut Findings) {
     let mut seen: BTreeSet<Span> = BTreeSet::new();
+    // What did not run may still need its excuses.
+    let runs = |id: &str| rule(id).is_some_and(|rule| levels.of(rule).is_some());
     for entry in &graph.allows {
         if !seen.insert(entry.span) {
             continue;
@@ -271,7 +336,7 @@ fn check_allows(graph: &Graph, sources: &SourceMap, used: &BTreeSet<Span>, findi
                 .fixes
                 .extend(nearest(&entry.rule, known).and_then(|rule| written::renamed_allow(sources, entry, rule)));
             findings.diagnostics.push(problem);
-        } else if !used.contains(&entry.span) {
+        } else if !used.contains(&entry.span) && runs(&entry.rule) {
             let message = format!("nothing here needs an `allow` for `{}`", entry.rule);
             let problem = Diagnostic::new(Level::Warning, "lint/unused-allow", message)
                 .label(entry.span, "suppresses nothing")

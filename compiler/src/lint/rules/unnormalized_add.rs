@@ -1,7 +1,7 @@
 //! `skip/unnormalized-add`
 
 use crate::analysis::streams::{Merge, MergeKind};
-use crate::words::short;
+use crate::words::{figure, short};
 use crate::ir::NodeId;
 use crate::lint::{Context, Report};
 use crate::ops::{Op, Passage};
@@ -84,8 +84,8 @@ rule! {
         let notes = finding.squares.map(|(decoder, skip)| {
             format!(
                 "at initialisation the decoder feature has mean square {}, the skip {}",
-                short_figure(decoder),
-                short_figure(skip)
+                figure(decoder),
+                figure(skip)
             )
         });
         Report {
@@ -127,14 +127,9 @@ impl UnnormalizedAdd {
         let ((decoder, saved), fused) = (self.squares?, self.fused?);
         let correlation = (fused - decoder - saved) / (2.0 * libm::sqrt(decoder * saved));
         let correlation = short(libm::round(correlation.clamp(-0.99, 0.99) * 100.0) / 100.0);
-        let (decoder, saved) = (short_figure(decoder), short_figure(saved));
+        let (decoder, saved) = (figure(decoder), figure(saved));
         (fused > 1.0).then(|| format!("expected(decoder: {decoder}, saved: {saved}, correlation: {correlation})"))
     }
-}
-
-fn short_figure(value: f64) -> String {
-    let digits = format!("{value:.2e}");
-    digits.parse().map_or(digits.clone(), short)
 }
 
 fn is_bare_sum(context: &Context<'_>, merge: &Merge) -> bool {
@@ -155,7 +150,7 @@ fn is_bare_sum(context: &Context<'_>, merge: &Merge) -> bool {
 }
 
 /// Whether an operation normalises, gates or shrinks.
-fn is_controlled(context: &Context<'_>, node: NodeId) -> bool {
+pub(super) fn is_controlled(context: &Context<'_>, node: NodeId) -> bool {
     match context.graph.node(node).op() {
         Some(Op::Affine(affine)) => affine.shift == 0.0 && affine.scale.abs() < 1.0,
         _ => matches!(passage(context, node), Some(Passage::Normalize | Passage::Gate)),

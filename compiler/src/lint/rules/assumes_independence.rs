@@ -1,0 +1,154 @@
+//! `skip/assumes-independence`
+
+use crate::analysis::balance::Balance;
+use crate::analysis::stacks::{factor, is_normalized_next};
+use crate::analysis::streams::{Merge, MergeKind};
+use crate::ir::{Graph, NodeId};
+use crate::lint::{Context, Report};
+use crate::ops::activation::Function;
+use crate::ops::Op;
+use crate::words::figure;
+use archc_grammar::Span;
+
+/// Correlation from which on two sides are not independent: with 0.2 and a margin, each fusion grows by a quarter.
+const CORRELATED: f64 = 0.25;
+/// Mean square of a result that was meant to have one: the tolerance of the prediction lies below.
+const GROWN: f64 = 1.2;
+/// How far a constant may be from the root that independence asks for: `0.7` is written for `1 / sqrt(2)`.
+const ROUNDED: f64 = 0.05;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds long skips whose sum is divided by a constant, `sqrt(2)` or `sqrt(1 + scale²)`, as if decoder and saved
+    /// feature were independent, where they are predicted to be correlated and the result to be larger than one.
+    ///
+    /// ## Why is this bad
+    ///
+    /// `Var(d + a s)` is `Var(d) + a² Var(s) + 2 a Cov(d, s)`. The decoder descends from what was saved, so that the
+    /// covariance is not zero. With unit variances and correlation ρ, a division by √2 leaves `1 + ρ`: at 0.5 twelve
+    /// fusions multiply the variance by 130, at 0.9 by 2213. On a smooth image, as at low noise, correlation is close to
+    /// one.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// use std.transformer.{Mlp}
+    ///
+    /// model Divided(x: tokens[16, 32]) -> tokens[16, 8] {
+    ///     skip long(fuse: add, renorm: true)
+    ///     long <- x
+    ///     let h = x
+    ///     for i in 0..4 @blocks.{i} { h = h -> residual { layer_norm() @norm -> Mlp(64) @mlp } }
+    ///     h -> join(long) -> linear(8) @head
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// use std.transformer.{Mlp}
+    ///
+    /// model Divided(x: tokens[16, 32]) -> tokens[16, 8] {
+    ///     skip long(fuse: add, renorm: expected(correlation: 0.9))
+    ///     long <- x
+    ///     let h = x
+    ///     for i in 0..4 @blocks.{i} { h = h -> residual { layer_norm() @norm -> Mlp(64) @mlp } }
+    ///     h -> join(long) -> linear(8) @head
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Huang et al., *ScaleLong*, NeurIPS 2023: bounds of the features of a network with long skips.
+    /// * Karras et al., *Analyzing and Improving the Training Dynamics of Diffusion Models*, CVPR 2024, appendix B: sums
+    ///   that keep magnitudes if their terms are uncorrelated.
+    /// * To confirm: `archc predict SPEC` prints the mean square in front of and behind each fusion, `archc probe SPEC`
+    ///   measures it.
+    "skip/assumes-independence", Warning
+    pub struct AssumesIndependence {
+        sum: Span,
+        saved: Span,
+        balance: Balance,
+        /// Mean square of the result.
+        result: f64,
+    }
+
+    check(context) {
+        let graph = context.graph;
+        let long = context.streams().merges.iter().filter(|merge| merge.kind == MergeKind::LongSkip);
+        let found = long.filter_map(|merge| {
+            let divided = divided(context, merge)?;
+            if is_normalized_next(graph, divided) {
+                return None;
+            }
+            let balance = Balance::of_sum(graph, context.signal(), merge.node)?;
+            let result = context.signal().square(divided)?;
+            let finding = AssumesIndependence {
+                sum: context.place(merge.node),
+                saved: context.place(merge.fork),
+                balance,
+                result,
+            };
+            (balance.correlation > CORRELATED && result > GROWN).then_some((merge.node, finding))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let AssumesIndependence { sum, saved, balance, result } = finding;
+        Report {
+            message: "this sum is divided as if what it adds were independent".to_owned(),
+            labels: vec![
+                (*sum, "added to what descends from it, and divided by a constant".to_owned()),
+                (*saved, "saved here".to_owned()),
+            ],
+            notes: vec![format!(
+                "at initialisation the correlation is {}, and the result has mean square {}",
+                figure(balance.correlation),
+                figure(*result)
+            )],
+            help: Some(format!(
+                "divide by what is expected, `renorm: expected(correlation: {})`, or measure it, `renorm: pixel_norm()`",
+                short_correlation(balance.correlation)
+            )),
+        }
+    }
+}
+
+/// One decimal, below one.
+fn short_correlation(correlation: f64) -> f64 {
+    (libm::floor(correlation * 10.0) / 10.0).min(0.9)
+}
+
+/// A sum `a d + b s` behind `1 / sqrt(a² + b²)`, where that is all that reads it.
+fn divided(context: &Context<'_>, merge: &Merge) -> Option<NodeId> {
+    let graph = context.graph;
+    if !matches!(graph.node(merge.node).op(), Some(Op::Add(_))) {
+        return None;
+    }
+    let mut users = graph.users(merge.node);
+    let (user, slot) = users.next()?;
+    if users.next().is_some() {
+        return None;
+    }
+    let side = |node| factor(graph, context.streams(), node).0;
+    let independent = side(merge.branch) * side(merge.branch) + side(merge.carry) * side(merge.carry);
+    match graph.node(user).op() {
+        Some(Op::Affine(affine)) if affine.shift == 0.0 => {
+            let meant = affine.scale * affine.scale * independent;
+            ((meant - 1.0).abs() < ROUNDED).then_some(user)
+        }
+        Some(Op::Multiply(_)) => assumes_unit(graph, graph.operand(user, 1 - slot.min(1))?).then_some(user),
+        _ => None,
+    }
+}
+
+/// Whether a factor is `1 / sqrt(1 + a²)`.
+fn assumes_unit(graph: &Graph, factor: NodeId) -> bool {
+    let is_root = matches!(graph.node(factor).op(), Some(Op::Activation(own)) if own.function == Function::Rsqrt);
+    let Some(inner) = graph.operand(factor, 0).filter(|_| is_root) else { return false };
+    let is_one = matches!(graph.node(inner).op(), Some(Op::Affine(own)) if own.shift == 1.0 && own.scale == 1.0);
+    let Some(square) = graph.operand(inner, 0).filter(|_| is_one) else { return false };
+    matches!(graph.node(square).op(), Some(Op::Multiply(_))) && graph.operand(square, 0) == graph.operand(square, 1)
+}

@@ -1,0 +1,100 @@
+//! `residual/dilution`
+
+use crate::analysis::balance::Balance;
+use crate::lint::Report;
+use crate::words::figure;
+use archc_grammar::Span;
+
+/// Share of the last branch in the energy of the sum below which it hardly counts.
+const SHARE: f64 = 0.02;
+/// Blocks from which on growth is what makes it small.
+const BLOCKS: usize = 16;
+/// By how much the stream grows in mean square; a branch beside a stream that does not is small by itself.
+const GROWTH: f64 = 4.0;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds deep pre-norm stacks in which the last branch adds less than 2 % of the energy of the stream.
+    ///
+    /// ## Why is this bad
+    ///
+    /// The branches of a pre-norm stack all have the same size, whatever the stream has grown to: behind L unit branches
+    /// the last one adds 1/(L + 1) of the energy. The deeper half of the network then changes little, and the stream goes on
+    /// growing in training: that of Flux reaches 9e4, beyond what half precision holds. It is a remark, since the network
+    /// trains; layer scale, a norm behind the branch, or more width instead of depth make the deep blocks count.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// use std.transformer.{Mlp}
+    ///
+    /// #[allow(init/missing-zero, "an example of what comes of it")]
+    /// model Dilutes(x: tokens[16, 32]) -> tokens[16, 32] {
+    ///     init linear = kaiming_normal(gain: sqrt(2))
+    ///     let h = x
+    ///     for i in 0..64 @blocks.{i} { h = h -> residual { layer_norm() @norm -> Mlp(64) @mlp } }
+    ///     h -> layer_norm() @norm
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// use std.transformer.{Mlp}
+    ///
+    /// model Counts(x: tokens[16, 32]) -> tokens[16, 32] {
+    ///     let h = x
+    ///     for i in 0..40 @blocks.{i} {
+    ///         h = h -> residual(scale: learned(0.1, per: channel) @gamma) { layer_norm() @norm -> Mlp(64) @mlp }
+    ///     }
+    ///     h -> layer_norm() @norm
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Sun et al., *The Curse of Depth in Large Language Models*, 2025.
+    /// * black-forest-labs/flux#472, huggingface/diffusers#9097: residual streams that outgrow half precision.
+    /// * To confirm: `archc predict SPEC` prints the mean square behind each block, `archc probe SPEC` measures it.
+    "residual/dilution", Info
+    pub struct Dilution {
+        last: Span,
+        blocks: usize,
+        share: f64,
+    }
+
+    check(context) {
+        let found = context.stacks().0.iter().filter_map(|stack| {
+            let last = stack.blocks.last()?;
+            let first = stack.blocks.first()?.fork;
+            let deep = stack.blocks.len() >= BLOCKS && stack.blocks.iter().all(|block| block.normalized);
+            if !deep || last.gated || last.scale.abs() < 1.0 || context.liveness().starts_zero(last.branch) {
+                return None;
+            }
+            Balance::of_sum(context.graph, context.signal(), last.sum)?;
+            let sum = context.signal().square(last.sum)?;
+            let share = context.signal().square(last.branch)? / sum;
+            let grown = sum > GROWTH * context.signal().square(first)?;
+            let finding = Dilution { last: context.place(last.sum), blocks: stack.blocks.len(), share };
+            (grown && share < SHARE).then_some((last.sum, finding))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        Report {
+            message: "the last branch of this stack hardly counts".to_owned(),
+            labels: vec![(
+                finding.last,
+                format!("adds {} % of the energy of the stream", figure(finding.share * 100.0)),
+            )],
+            notes: vec![format!("the stack has {} sums", finding.blocks)],
+            help: Some(
+                "scale branches by a learned factor (`scale: learned(..)`) or normalise behind them (`SandwichNorm` of \
+                 `std.residual`)"
+                    .to_owned(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `residual/growth`
+
+use crate::analysis::stacks::Block;
+use crate::ir::NodeId;
+use crate::lint::{Context, Report};
+use crate::words::figure;
+use archc_grammar::Span;
+
+/// By how much a stack may multiply the mean square before it is reported: ten in magnitude, which no norm behind it can
+/// make good in the gradients. Thirteen plain ResNet blocks of independent unit branches stay below 2^7.
+const LIMIT: f64 = 100.0;
+/// Blocks of a stack, at least: what one or two add is no matter of depth.
+const BLOCKS: usize = 4;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds residual stacks whose branches have no norm, and whose signal is predicted to grow more than a hundredfold
+    /// in mean square.
+    ///
+    /// ## Why is this bad
+    ///
+    /// A branch that is linear in the size of its input, `x + f(x)`, multiplies the mean square by `1 + gain` in every
+    /// block: a gain of one gives 2^100 = 1.3e30 over a hundred blocks, and 1.7e30 has been measured at width 256.
+    /// Gradients grow by the same factor on their way back. With a norm in front of the branch each block adds
+    /// the same instead, and the mean square is 101. A factor `1 / sqrt(L)` on the branches of a stack without norms
+    /// gives `(1 + 1/L)^L`, less than 2.72 at any depth, and a last layer that starts at zero gives 1.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// model Grows(x: tokens[16, 64]) -> tokens[16, 64] {
+    ///     init linear = kaiming_normal(gain: sqrt(2))
+    ///     let h = x
+    ///     for i in 0..10 @blocks.{i} { h = h -> residual { linear(256) @up -> relu() -> linear(64) @down } }
+    ///     h -> layer_norm() @norm
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// model Adds(x: tokens[16, 64]) -> tokens[16, 64] {
+    ///     init linear = kaiming_normal(gain: sqrt(2))
+    ///     let h = x
+    ///     for i in 0..10 @blocks.{i} {
+    ///         h = h -> residual { layer_norm() @norm -> linear(256) @up -> relu() -> linear(64) @down }
+    ///     }
+    ///     h -> layer_norm() @norm
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Zhang et al., *Fixup Initialization: Residual Learning Without Normalization*, ICLR 2019: the variance grows
+    ///   exponentially with depth.
+    /// * Brock et al., *Characterizing Signal Propagation to Close the Performance Gap in Unnormalized ResNets*, ICLR
+    ///   2021.
+    /// * lucidrains/voicebox-pytorch#23: a deep stack trains at 12 layers and not at 24.
+    /// * To confirm: `archc predict SPEC` prints the mean square behind each block, `archc probe SPEC` measures it.
+    "residual/growth", Warning
+    pub struct ResidualGrowth {
+        first: Span,
+        blocks: usize,
+        growth: f64,
+    }
+
+    check(context) {
+        let found = growing(context).filter(|run| run.growth > LIMIT && run.scale.is_none()).map(|run| {
+            let finding = ResidualGrowth { first: context.place(run.first), blocks: run.blocks, growth: run.growth };
+            (run.first, finding)
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let blocks = finding.blocks as f64;
+        Report {
+            message: "the signal of this residual stack grows exponentially with its depth".to_owned(),
+            labels: vec![(finding.first, "no norm stands on the way through this branch".to_owned())],
+            notes: vec![format!(
+                "the mean square is predicted to grow {}-fold over {} blocks, by {} in each",
+                figure(finding.growth),
+                finding.blocks,
+                figure(libm::pow(finding.growth, 1.0 / blocks))
+            )],
+            help: Some(format!(
+                "normalise in front of the branch, start its last layer at zero, or scale it: `residual(scale: {})`",
+                figure(1.0 / libm::sqrt(blocks))
+            )),
+        }
+    }
+}
+
+/// Blocks of a stack, one behind the other, in which nothing forgets the size of the signal.
+pub(super) struct Run {
+    pub first: NodeId,
+    pub blocks: usize,
+    /// Of the mean square.
+    pub growth: f64,
+    /// The factor below one that all branches have.
+    pub scale: Option<f64>,
+}
+
+/// Runs of which the growth is known.
+pub(super) fn growing<'c>(context: &'c Context<'_>) -> impl Iterator<Item = Run> + 'c {
+    let runs = context.stacks().0.iter().flat_map(|stack| {
+        // A run ends behind a norm on the stream, and at a branch that is normalised.
+        stack.blocks.split_inclusive(|block| block.normalized || block.post_norm)
+    });
+    runs.filter_map(|run| {
+        let open: Vec<&Block> = run.iter().filter(|block| !block.normalized).collect();
+        let (first, last) = (open.first()?, open.last()?);
+        if open.len() < BLOCKS {
+            return None;
+        }
+        let growth = context.signal().square(last.sum)? / context.signal().square(first.fork)?;
+        let scale = first.scale;
+        let same = open.iter().all(|block| block.scale == scale && block.trunk == 1.0 && !block.gated);
+        let scale = (same && scale.abs() < 1.0).then_some(scale);
+        growth.is_finite().then_some(Run { first: first.sum, blocks: open.len(), growth, scale })
+    })
+}

@@ -1,0 +1,80 @@
+//! `norm/single-element`
+
+use crate::dim::Dim;
+use crate::ir::{Graph, NodeId};
+use crate::lint::Report;
+use crate::ops::Op;
+use archc_grammar::Span;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds norms over a single element: a group of one channel at one position, or one channel of a token.
+    ///
+    /// ## Why is this bad
+    ///
+    /// One number minus its mean is zero: what comes out of a group or layer norm is the bias, whatever goes in, and no
+    /// gradient passes. Without centring, the number divided by its own magnitude is its sign. It happens at the coarsest
+    /// level of a U-Net, at 1 x 1, with as many groups as channels, and to the hidden vector of a squeeze-and-excite gate.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// model Collapses(x: image[8, 1, 1]) -> image[8, 1, 1] { x -> group_norm(8) @norm -> silu() -> conv2d(8, kernel: 1) @out }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// model Normalizes(x: image[8, 1, 1]) -> image[8, 1, 1] { x -> group_norm(2) @norm -> silu() -> conv2d(8, kernel: 1) @out }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Wu & He, *Group Normalization*, ECCV 2018, equation 7: the set over which statistics are taken.
+    /// * PyTorch refuses it in training: "Expected more than 1 value per channel when training".
+    /// * To confirm: `archc predict SPEC` prints a mean square of zero behind the norm, `archc probe SPEC` measures it.
+    "norm/single-element", Error
+    pub struct SingleElementNorm {
+        norm: Span,
+        /// Whether the mean is subtracted.
+        centred: bool,
+    }
+
+    check(context) {
+        let graph = context.graph;
+        let found = graph.node_ids().filter_map(|id| {
+            let centred = normalized_alone(graph, id)?;
+            Some((id, SingleElementNorm { norm: context.place(id), centred }))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let label = if finding.centred {
+            "each number minus itself is zero: the input does not matter"
+        } else {
+            "each number divided by its own magnitude is its sign"
+        };
+        Report {
+            message: "this norm is taken over a single element".to_owned(),
+            labels: vec![(finding.norm, label.to_owned())],
+            notes: vec![],
+            help: Some("normalise over more: fewer groups, more channels, or no norm at this size".to_owned()),
+        }
+    }
+}
+
+/// Whether a norm looks at one element at a time, and then whether it subtracts the mean.
+fn normalized_alone(graph: &Graph, id: NodeId) -> Option<bool> {
+    let (groups, over_positions, centred) = match graph.node(id).op() {
+        Some(Op::GroupNorm(norm)) => (norm.groups, true, true),
+        Some(Op::LayerNorm(_)) => (1, false, true),
+        Some(Op::RmsNorm(norm)) => (norm.heads, false, false),
+        Some(Op::PixelNorm(norm)) => (norm.groups, false, false),
+        _ => return None,
+    };
+    let ty = &graph.node(graph.operand(id, 0)?).ty;
+    let single = !over_positions || ty.position_count().is_none_or(|count| count == Dim::Known(1)) && ty.batch.folds.is_empty();
+    (single && ty.channels()? == groups).then_some(centred)
+}

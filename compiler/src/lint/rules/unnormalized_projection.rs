@@ -1,0 +1,113 @@
+//! `skip/unnormalized-projection`
+
+use crate::analysis::stacks::{passage, readers};
+use crate::analysis::streams::{Merge, MergeKind};
+use crate::lint::{Context, Report};
+use crate::ops::Passage;
+use crate::types::Kind;
+use crate::words::figure;
+use archc_grammar::Span;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds long skips between transformer blocks that are concatenated with the stream and projected, with no norm on
+    /// either side or in front of the projection.
+    ///
+    /// ## Why is this bad
+    ///
+    /// The projection stands on the stream itself: what it gives is all that later blocks have. Its input is two sums of
+    /// residuals that nothing has normalised and that grow as training goes on, so its output and its gradient grow with
+    /// them, once for every skip. Hunyuan-DiT found the loss to explode and put a layer norm in front, as U-ViT's authors
+    /// were asked to.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// use std.transformer.{Mlp}
+    ///
+    /// model Raw(x: tokens[16, 32]) -> tokens[16, 32] {
+    ///     skip long(fuse: concat)
+    ///     let h = x -> residual { layer_norm() @norm1 -> Mlp(64) @mlp1 }
+    ///     long <- h
+    ///     h = h -> residual { layer_norm() @norm2 -> Mlp(64) @mlp2 }
+    ///     h -> join(long) -> linear(32) @skip_linear -> residual { layer_norm() @norm3 -> Mlp(64) @mlp3 }
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// use std.transformer.{Mlp}
+    ///
+    /// model Normalized(x: tokens[16, 32]) -> tokens[16, 32] {
+    ///     skip long(fuse: concat)
+    ///     let h = x -> residual { layer_norm() @norm1 -> Mlp(64) @mlp1 }
+    ///     long <- h
+    ///     h = h -> residual { layer_norm() @norm2 -> Mlp(64) @mlp2 }
+    ///     h -> join(long) -> layer_norm() @skip_norm -> linear(32) @skip_linear
+    ///         -> residual { layer_norm() @norm3 -> Mlp(64) @mlp3 }
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Li et al., *Hunyuan-DiT*, 2024: "layer normalization after the skip module ... to avoid loss explosion"; its code has
+    ///   `skip_norm` in front of `skip_linear`.
+    /// * baofff/U-ViT#31 asks for the same norm.
+    /// * To confirm: `archc probe SPEC` prints the gradient in front of and behind each projection.
+    "skip/unnormalized-projection", Warning
+    pub struct UnnormalizedProjection {
+        projection: Span,
+        saved: Span,
+        squares: Option<(f64, f64)>,
+    }
+
+    check(context) {
+        let found = context.streams().merges.iter().filter_map(|merge| {
+            let projection = *readers(context.graph, merge.node).first().filter(|_| is_raw(context, merge))?;
+            let square = |node| context.signal().square(node);
+            let finding = UnnormalizedProjection {
+                projection: context.place(projection),
+                saved: context.place(merge.fork),
+                squares: square(merge.branch).zip(square(merge.carry)),
+            };
+            Some((projection, finding))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let notes = finding.squares.map(|(decoder, skip)| {
+            format!(
+                "at initialisation the stream has mean square {}, the skip {}",
+                figure(decoder),
+                figure(skip)
+            )
+        });
+        Report {
+            message: "a long skip is projected into the stream of a transformer without a norm".to_owned(),
+            labels: vec![
+                (finding.projection, "all that later blocks have comes out of this projection".to_owned()),
+                (finding.saved, "saved here".to_owned()),
+            ],
+            notes: notes.into_iter().collect(),
+            help: Some("normalise in front of it: `join(long) -> layer_norm() -> linear(..)`".to_owned()),
+        }
+    }
+}
+
+fn is_raw(context: &Context<'_>, merge: &Merge) -> bool {
+    let graph = context.graph;
+    let ty = &graph.node(merge.node).ty;
+    let joins = merge.kind == MergeKind::LongSkip && passage(graph, merge.node) == Some(Passage::Join);
+    if !joins || ty.kind != Kind::Tokens || ty.channels() <= graph.node(merge.branch).ty.channels() {
+        return false;
+    }
+    // A stack of residual sums has to be on the way, and what is joined has to be projected and nothing else.
+    let blocks = context.streams().depth(merge.branch) > context.streams().depth(merge.fork);
+    let normalized = |node| passage(graph, node) == Some(Passage::Normalize);
+    let projects = |node| passage(graph, node) == Some(Passage::Project) && !graph.node(node).parameters.is_empty();
+    let sides = merge.bypass.iter().any(|node| normalized(*node)) || normalized(merge.branch);
+    blocks && !sides && readers(graph, merge.node).iter().all(|reader| projects(*reader))
+}
