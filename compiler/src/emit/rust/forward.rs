@@ -275,6 +275,11 @@ pub(super) fn body(context: &mut Context<'_>, module: &Module) -> Result<Body, E
         }
     }
     scope.fixed.extend(module.sizes.iter().cloned());
+    let grouped = context.grouped(module);
+    if !grouped.is_empty() {
+        let names = module.inputs.iter().filter(|port| grouped.contains(&port.node)).map(|port| ident(&port.name));
+        statements.extend(quote!(let [#(#names),*] = skips;));
+    }
     let axes = read_axes(graph, module, &wanted, &mut scope, &mut statements);
     if let (true, Some(port)) = (context.needs_device(module), module.inputs.first()) {
         let name = ident(&port.name);
@@ -552,8 +557,19 @@ fn call_value(
     axes: &Axes,
 ) -> Result<TokenStream, EmitError> {
     let callee = context.module(step.module)?;
-    let mut arguments: Vec<TokenStream> = step.operands.iter().map(|operand| scope.take(*operand)).collect();
-    arguments.extend(further(context, module, &callee, &step.sizes, axes));
+    let grouped = context.grouped(&callee);
+    let mut arguments: Vec<TokenStream> = vec![];
+    let mut skips: Vec<TokenStream> = vec![];
+    for (operand, port) in step.operands.iter().zip(&callee.inputs) {
+        let list = if grouped.contains(&port.node) { &mut skips } else { &mut arguments };
+        list.push(scope.take(*operand));
+    }
+    let mut behind = further(context, module, &callee, &step.sizes, axes);
+    if !skips.is_empty() {
+        let at = step.sizes.len().min(behind.len());
+        behind.insert(at, quote!([#(#skips),*]));
+    }
+    arguments.extend(behind);
     Ok(match step.place {
         Some(place) => {
             let field = field(module, place);
@@ -596,7 +612,7 @@ fn loop_statements(
         statements.extend(if same { quote!(let mut #name = #name;) } else { quote!(let mut #name = #first;) });
         carried.push((*result, name));
     }
-    let mut arguments: Vec<TokenStream> = step
+    let arguments: Vec<TokenStream> = step
         .operands
         .iter()
         .map(|(operand, result)| match result {
@@ -613,7 +629,19 @@ fn loop_statements(
             }
         })
         .collect();
-    arguments.extend(further(context, module, &callee, &step.sizes, axes));
+    let grouped = context.grouped(&callee);
+    let mut skips: Vec<TokenStream> = vec![];
+    let mut named: Vec<TokenStream> = vec![];
+    for (argument, port) in arguments.into_iter().zip(&callee.inputs) {
+        if grouped.contains(&port.node) { &mut skips } else { &mut named }.push(argument);
+    }
+    let mut arguments = named;
+    let mut behind = further(context, module, &callee, &step.sizes, axes);
+    if !skips.is_empty() {
+        let at = step.sizes.len().min(behind.len());
+        behind.insert(at, quote!([#(#skips),*]));
+    }
+    arguments.extend(behind);
     let list = ident(module.fields.get(step.field).map_or("unknown", |field| &field.name));
     carried.sort_by_key(|(result, _)| *result);
     let names: Vec<&proc_macro2::Ident> = carried.iter().map(|(_, name)| name).collect();

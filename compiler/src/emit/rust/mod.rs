@@ -166,6 +166,20 @@ impl<'a> Context<'a> {
         quote!(ops::#name(#arguments))
     }
 
+    /// Inputs of a module that it takes as one array, where there are too many to name: those of its most common type, the
+    /// first one aside.
+    fn grouped(&self, module: &Module) -> Vec<crate::ir::NodeId> {
+        if module.inputs.len() + module.sizes.len() < 7 || module.scope == crate::ir::ROOT {
+            return vec![];
+        }
+        let kind = |node: crate::ir::NodeId| self.graph.node(node).ty.kind;
+        let nodes: Vec<crate::ir::NodeId> = module.inputs.iter().map(|port| port.node).collect();
+        let alike = |own: &crate::ir::NodeId| nodes.iter().filter(|other| kind(**other) == kind(*own)).count();
+        let Some(most) = nodes.iter().map(alike).max() else { return vec![] };
+        let Some(common) = nodes.iter().find(|own| alike(own) == most).map(|own| kind(*own)) else { return vec![] };
+        nodes.into_iter().filter(|own| kind(*own) == common).skip(1).collect()
+    }
+
     /// Whether the results of a module are so many, of one type, that they are an array rather than a tuple.
     fn is_array(&self, module: &Module) -> bool {
         let kind = |node: &crate::ir::NodeId| self.graph.node(*node).ty.kind;

@@ -101,9 +101,11 @@ fn function(context: &mut Context<'_>, module: &Module) -> Result<TokenStream, E
 /// Arguments and result; of a method with its receiver.
 fn signature(context: &Context<'_>, module: &Module, receiver: &TokenStream) -> TokenStream {
     let graph = context.graph;
+    let grouped = context.grouped(module);
     let mut arguments: Vec<TokenStream> = module
         .inputs
         .iter()
+        .filter(|port| !grouped.contains(&port.node))
         .map(|port| {
             let (name, ty) = (ident(&port.name), tensor_type(graph.node(port.node).ty.kind));
             quote!(#name: #ty)
@@ -113,6 +115,10 @@ fn signature(context: &Context<'_>, module: &Module, receiver: &TokenStream) -> 
         let size = ident(size);
         quote!(#size: usize)
     }));
+    if let Some(first) = grouped.first() {
+        let (ty, count) = (tensor_type(graph.node(*first).ty.kind), super::numbers::whole(grouped.len() as u64));
+        arguments.push(quote!(skips: [#ty; #count]));
+    }
     if context.takes_device(module) {
         arguments.push(quote!(device: &B::Device));
     }

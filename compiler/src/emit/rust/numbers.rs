@@ -27,7 +27,7 @@ const CONSTANTS: [(f64, &str); 8] = [
 pub(super) fn float(value: f64) -> TokenStream {
     let negative = value.is_sign_negative() && value != 0.0;
     let size = value.abs();
-    if let Some((_, name)) = CONSTANTS.iter().find(|(own, _)| *own == size) {
+    if let Some((_, name)) = CONSTANTS.iter().find(|(own, _)| (own - size).abs() < 1e-14) {
         let name = format_ident!("{name}");
         return if negative { quote!(-std::f64::consts::#name) } else { quote!(std::f64::consts::#name) };
     }
