@@ -95,6 +95,15 @@ pub struct Check {
     /// Show remarks as well: what is of interest and no reason to change anything. They never fail the check
     #[arg(long)]
     pub remarks: bool,
+    /// Make the fixes that leave the graph as it is
+    #[arg(long)]
+    pub fix: bool,
+    /// With `--fix` or `--diff`: also fixes that change what a network computes, or what it starts as
+    #[arg(long)]
+    pub unsafe_fixes: bool,
+    /// Show what `--fix` would do, and write nothing
+    #[arg(long)]
+    pub diff: bool,
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -103,6 +112,13 @@ pub struct Check {
 pub enum ReportFormat {
     Pretty,
     Json,
+}
+
+impl ReportFormat {
+    /// Whether it is text to be read rather than one document.
+    pub fn is_for_people(self) -> bool {
+        self == ReportFormat::Pretty
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -102,7 +102,8 @@ fn named(sources: &SourceMap, file: FileId) -> Option<NamedSource<String>> {
 /// Notes and the calls that led here, which stand below the help.
 fn footer(problem: &Diagnostic, sources: &SourceMap) -> String {
     let notes = problem.notes.iter().map(|note| format!("note: {note}"));
-    notes.chain(chain(&problem.chain, sources)).collect::<Vec<_>>().join("\n")
+    let fixes = problem.fixes.first().map(|fix| format!("fix ({}): {}", fix.safety.name(), fix.title));
+    notes.chain(fixes).chain(chain(&problem.chain, sources)).collect::<Vec<_>>().join("\n")
 }
 
 fn chain(frames: &[Frame], sources: &SourceMap) -> Option<String> {

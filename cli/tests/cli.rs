@@ -231,6 +231,63 @@ fn unknown_hyperparameters_are_findings() {
     assert_eq!(run.out, "");
 }
 
+/// A gate at zero times a projection at zero.
+const DEAD: &str = "model Net(x: tokens[4, 8], c: vector[8]) -> tokens[4, 8] {
+    let gate = c -> linear(8, init: zero) @gate
+    x -> residual(gate: gate) { layer_norm() @norm -> linear(8, init: zero) @proj }
+}
+";
+
+#[test]
+fn fixes_are_made_where_they_may_be() {
+    let folder = Folder::with(&[("net.arch", DEAD)]);
+    folder.archc(&["check", "--fix", "net.arch"]).expect(FINDINGS);
+    assert_eq!(folder.text("net.arch"), DEAD, "an unsafe fix needs to be asked for");
+    folder.archc(&["check", "--unsafe-fixes", "net.arch"]).fails_with(&["--fix"]);
+    let shown = folder.archc(&["check", "--diff", "--unsafe-fixes", "net.arch"]).expect(FINDINGS);
+    assert!(
+        shown.out.contains("+    x -> residual(gate: gate) { layer_norm() @norm -> linear(8) @proj }"),
+        "{}",
+        shown.out
+    );
+    assert_eq!(folder.text("net.arch"), DEAD, "`--diff` writes nothing");
+    let fixed = folder.archc(&["check", "--fix", "--unsafe-fixes", "net.arch"]).expect(CLEAN);
+    assert_eq!(folder.text("net.arch"), DEAD.replace("linear(8, init: zero) @proj", "linear(8) @proj"));
+    for part in ["never: 6 -> ", "starts differently", "weights of before still load", "nothing to report"] {
+        assert!(fixed.out.contains(part), "{part}: {}", fixed.out);
+    }
+    folder.archc(&["check", "--fix", "--unsafe-fixes", "net.arch"]).expect(CLEAN);
+    assert_eq!(folder.names(), ["net.arch"], "nothing is left beside it");
+}
+
+#[test]
+fn what_cannot_be_fixed_is_left_whole() {
+    let folder = Folder::with(&[("net.arch", DEAD)]);
+    let mut permissions = std::fs::metadata(folder.path("net.arch")).expect("a file").permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(folder.path("net.arch"), permissions).expect("permissions");
+    folder.archc(&["check", "--fix", "--unsafe-fixes", "net.arch"]).fails_with(&["net.arch", "read-only"]);
+    assert_eq!(folder.text("net.arch"), DEAD);
+    folder.archc(&["check", "--fix", "none.arch"]).fails_with(&["none.arch"]);
+    // A block of another file is not changed unless that file is named too.
+    let block = "block Gate(x: tokens[N, D], cond c: vector[D]) -> tokens[N, D] {
+    let gate = c -> linear(D, init: zero) @gate
+    x -> residual(gate: gate) { layer_norm() @norm -> linear(D, init: zero) @proj }
+}
+";
+    let main = "use gate.{Gate}\n\nmodel Net(x: tokens[4, 8], c: vector[8]) -> tokens[4, 8] { x -> Gate(c) @block }\n";
+    let folder = Folder::with(&[("gate.arch", block), ("net.arch", main)]);
+    folder.archc(&["check", "--fix", "--unsafe-fixes", "net.arch"]).expect(FINDINGS);
+    assert_eq!((folder.text("gate.arch"), folder.text("net.arch")), (block.to_owned(), main.to_owned()));
+    folder.archc(&["check", "--fix", "--unsafe-fixes", "net.arch", "gate.arch"]).expect(CLEAN);
+    assert_eq!(folder.text("gate.arch"), block.replace("linear(D, init: zero) @proj", "linear(D) @proj"));
+    // Syntax errors have no fix and lose nothing.
+    let broken = "model Net(x: vector[4] {";
+    let folder = Folder::with(&[("net.arch", broken)]);
+    folder.archc(&["check", "--fix", "net.arch"]).expect(FINDINGS);
+    assert_eq!(folder.text("net.arch"), broken);
+}
+
 #[test]
 fn fmt_rewrites_and_checks() {
     let folder = Folder::with(&[

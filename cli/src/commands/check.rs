@@ -1,5 +1,6 @@
 //! `archc check`
 
+use super::fix;
 use crate::args::{Check, Deny, ReportFormat};
 use crate::files;
 use crate::render::{self, JsonDiagnostic};
@@ -26,6 +27,12 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
     let mut compiled = target::options(&options.settings);
     if options.remarks {
         compiled.levels = compiled.levels.with_remarks();
+    }
+    if options.unsafe_fixes && !options.fix && !options.diff {
+        return Err("`--unsafe-fixes` goes with `--fix` or `--diff`".to_owned());
+    }
+    if options.fix || options.diff {
+        report.unreadable.extend(fix::run(options, &specs)?);
     }
     for path in specs {
         let checked = match check(&files::name(&path), &settings, &Files::default(), &compiled) {

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod build;
 pub mod check;
 pub mod explain;
+pub mod fix;
 pub mod fmt;
 pub mod import;
 pub mod ir;
