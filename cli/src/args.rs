@@ -193,11 +193,24 @@ pub struct Predict {
     pub sigma: Vec<f64>,
     #[command(flatten)]
     pub images: Images,
+    /// Say what has to be kept in f32 when the rest runs in these numbers
+    #[arg(long, value_enum)]
+    pub dtype: Option<FloatFormat>,
+    /// How much values may grow after initialisation before they overflow
+    #[arg(long, default_value_t = 8.0, requires = "dtype")]
+    pub margin: f64,
     #[arg(long, value_enum, default_value_t = PredictFormat::Table)]
     pub format: PredictFormat,
     /// Blocks within so many blocks are listed, 1 in tables; in pictures, without it, those that hold most of the model
     #[arg(long)]
     pub depth: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FloatFormat {
+    F16,
+    Bf16,
+    F32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,6 +8,7 @@ pub mod cost;
 pub mod gaussian;
 pub mod liveness;
 pub mod moments;
+pub mod precision;
 pub mod ranges;
 pub mod signal;
 pub mod stacks;

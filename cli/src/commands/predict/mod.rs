@@ -1,15 +1,18 @@
 //! `archc predict`
 
+mod precision;
 mod report;
 mod svg;
 mod text;
 
-use crate::args::{self, Predict, PredictFormat};
+use crate::args::{self, FloatFormat, Predict, PredictFormat};
 use crate::{Outcome, output, target};
+use archc_compiler::analysis::precision::{Format, precision};
 use archc_compiler::analysis::signal::blocks::covering;
 use archc_compiler::analysis::signal::{Signal, Statistics};
 use archc_compiler::ir::{Graph, NodeId, ScopeId};
 use archc_compiler::types::Kind;
+use precision::InFewBits;
 use report::Subject;
 pub use text::figure;
 
@@ -36,7 +39,19 @@ pub fn run(options: &Predict) -> Result<Outcome, String> {
         (None, PredictFormat::Svg) => cut.contains(scope),
         _ => level(&graph, *scope) <= depth.unwrap_or(1),
     };
-    let prediction = subject.predict(&signals, &wanted);
+    let mut prediction = subject.predict(&signals, &wanted);
+    if let Some(format) = options.dtype {
+        let format = match format {
+            FloatFormat::F16 => Format::F16,
+            FloatFormat::Bf16 => Format::Bf16,
+            FloatFormat::F32 => Format::F32,
+        };
+        // What any noise level needs is what all of them together need: each is listed by itself.
+        let of = |(_, signal): &(Option<f64>, Signal)| {
+            InFewBits::of(&graph, &precision(&graph, signal, format, options.margin), options.margin)
+        };
+        prediction.precision = signals.iter().map(of).collect();
+    }
     match options.format {
         PredictFormat::Json => {
             output::line(serde_json::to_string_pretty(&prediction).map_err(|error| error.to_string())?);

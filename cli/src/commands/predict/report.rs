@@ -1,6 +1,7 @@
 //! What is predicted of a model, by block and by line of the source, for one noise level or several.
 
 use super::has_numbers;
+use super::precision::InFewBits;
 use archc_compiler::analysis::moments::{Class, Estimate};
 use archc_compiler::analysis::signal::Signal;
 use archc_compiler::analysis::signal::backward::{Gain, cotangents, gains};
@@ -22,6 +23,9 @@ pub struct Prediction {
     pub values: usize,
     pub blocks: Vec<Block>,
     pub lines: Vec<Line>,
+    /// For each noise level, if it was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub precision: Vec<InFewBits>,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,6 +115,7 @@ impl Subject<'_> {
             values: graph.node_ids().filter(|id| has_numbers(graph, *id)).count(),
             blocks: self.blocks(signals, wanted),
             lines: self.lines(signals),
+            precision: vec![],
         }
     }
 

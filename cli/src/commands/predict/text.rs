@@ -38,6 +38,12 @@ pub fn table(prediction: &Prediction) -> String {
     } else {
         "\n`<- gain`: the mean square of a gradient before the block, for one behind it\n"
     });
+    for (sigma, precision) in prediction.sigmas.iter().zip(&prediction.precision) {
+        if let Some(sigma) = sigma.filter(|_| several) {
+            text.push_str(&format!("\nat {}", figure(sigma)));
+        }
+        text.push_str(&precision.table());
+    }
     text
 }
 
