@@ -1,61 +1,155 @@
 //! Predictions of published networks, at reduced width, against measurements: every figure keeps its promise, and all
-//! together are as close as the closed forms are known to be.
+//! together are as close as the closed forms are known to be. `specs/accuracy.md` keeps what was measured; to refresh it:
+//! `UPDATE_PAGES=1 cargo test -p archc --test probe`.
 
 use serde_json::Value;
-use std::path::Path;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Specs with hyperparameters that make them small enough to measure in seconds.
-const NETWORKS: [(&str, &[&str]); 12] = [
-    ("ddpm.arch", &["widths=[128,128,256]", "attention=[false,true,false]", "H=16", "W=16"]),
-    ("dit.arch#dit_s_2", &["depth=3", "dim=192", "heads=4", "size=16"]),
-    ("uvit.arch", &["depth=4", "dim=128", "heads=4"]),
-    ("pixart.arch#pixart_alpha", &["depth=3", "heads=4", "head_dim=32", "size=16", "text_dim=128"]),
-    (
-        "sd3.arch#sd35_medium",
-        &[
-            "depth=3",
-            "heads=4",
-            "dual_layers=[1]",
-            "H=16",
-            "W=16",
-            "table=24",
-            "text_dim=128",
-            "pooled_dim=128",
-            "M=20",
-        ],
-    ),
-    ("adm.arch#adm_imagenet64", &["H=16", "W=16", "width=64", "mult=[1,2]", "attention=[false,true]", "layers=2"]),
-    ("edm.arch#edm_ddpmpp_cifar10", &["size=16", "mult=[1,1]", "attention=[false,true]", "layers=2"]),
-    ("edm2.arch#edm2_xs", &["size=16", "mult=[1,2]", "attention=[false,true]", "layers=2"]),
-    ("point_e.arch#point_e_uncond", &["layers=3", "width=128", "heads=4", "N=128"]),
-    (
-        "stable_diffusion.arch#sdxl_base_unet",
-        &[
-            "widths=[64,128]",
-            "depth=[0,2]",
-            "mid_depth=1",
-            "heads=[2,4]",
-            "layers=1",
-            "text_width=64",
-            "pooled=32",
-            "H=16",
-            "W=16",
-            "L=12",
-        ],
-    ),
-    (
-        "svd.arch#svd_unet",
-        &["widths=[64,64]", "depth=[1,0]", "heads=[2,2]", "layers=1", "context_width=16", "T=4", "H=8", "W=8", "L=3"],
-    ),
-    ("clip_text.arch#clip_vit_l_text", &["layers=3", "dim=128", "heads=4", "vocabulary=1000"]),
+/// A spec, with hyperparameters that make it small enough to measure in seconds and leave it a width of 128 and more.
+struct Network {
+    spec: &'static str,
+    settings: &'static [&'static str],
+    /// What is further off than it should be, with the reason.
+    known: &'static [(&'static str, f64, &'static str)],
+}
+
+/// What is to be reached: relative errors of mean squares.
+const GOALS: [(&str, f64); 4] = [
+    ("/forward/median_error", 0.03),
+    ("/forward/error_95", 0.10),
+    ("/backward/median_error", 0.08),
+    ("/backward/error_95", 0.25),
 ];
 
-fn probe(spec: &str, settings: &[&str], arguments: &[&str]) -> (i32, Value) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+const ORIGINS: &str = "gradients of keys and queries of tokens that have several origins";
+
+#[rustfmt::skip]
+const NETWORKS: [Network; 21] = [
+    Network {
+        spec: "adm.arch#adm_imagenet64",
+        settings: &["H=16", "W=16", "width=128", "mult=[1,2]", "attention=[false,true]", "layers=1"],
+        known: &[],
+    },
+    Network {
+        spec: "autoencoder_kl.arch#sd_vae",
+        settings: &["widths=[128,128]", "layers=1", "H=16", "W=16"],
+        known: &[("/backward/error_95", 0.45, "the exponential of a variance, of which few elements are drawn")],
+    },
+    Network {
+        spec: "clip_text.arch#clip_vit_l_text",
+        settings: &["layers=3", "dim=128", "heads=4", "vocabulary=1000"],
+        known: &[("/backward/error_95", 0.5, "causal attention gives early tokens more energy than late ones")],
+    },
+    Network {
+        spec: "clip_text.arch#openclip_bigg_text",
+        settings: &["layers=3", "dim=128", "heads=4", "vocabulary=1000"],
+        known: &[("/backward/error_95", 0.5, "causal attention gives early tokens more energy than late ones")],
+    },
+    Network {
+        spec: "ddpm.arch",
+        settings: &["widths=[128,128,256]", "attention=[false,true,false]", "H=16", "W=16"],
+        known: &[("/forward/error_95", 0.13, "attention of one head over 64 pixels that are unlike in magnitude")],
+    },
+    Network {
+        spec: "dit.arch#dit_s_2",
+        settings: &["depth=3", "dim=192", "heads=4", "size=16"],
+        known: &[],
+    },
+    Network {
+        spec: "edm.arch#edm_adm_imagenet64",
+        settings: &["size=16", "width=128", "mult=[1,1]", "attention=[false,true]", "layers=1"],
+        known: &[],
+    },
+    Network {
+        spec: "edm.arch#edm_ddpmpp_cifar10",
+        settings: &["size=16", "width=128", "mult=[1,1]", "attention=[false,true]", "layers=1"],
+        known: &[],
+    },
+    Network {
+        spec: "edm.arch#edm_ncsnpp_cifar10",
+        settings: &["size=16", "width=128", "mult=[1,1]", "attention=[false,true]", "layers=1"],
+        known: &[],
+    },
+    Network {
+        spec: "edm2.arch#edm2_xs",
+        settings: &["size=16", "mult=[1,2]", "attention=[false,true]", "layers=1"],
+        known: &[("/backward/error_95", 0.4, "gradients of normalised queries, which are differences of values")],
+    },
+    Network {
+        spec: "gaussians.arch#gaussians_s",
+        settings: &["depth=3", "dim=128", "heads=4", "context_dim=128", "N=64", "M=16"],
+        known: &[("/backward/error_95", 0.3, ORIGINS)],
+    },
+    Network {
+        spec: "pixart.arch#pixart_alpha",
+        settings: &["depth=3", "heads=4", "head_dim=32", "size=16", "text_dim=128", "M=20"],
+        known: &[],
+    },
+    Network {
+        spec: "pixart.arch#pixart_alpha_1024",
+        settings: &["depth=2", "heads=4", "head_dim=48", "size=16", "text_dim=128", "M=20"],
+        known: &[],
+    },
+    Network {
+        spec: "point_e.arch#point_e_base",
+        settings: &["layers=3", "width=128", "heads=4", "N=128", "M=64"],
+        known: &[],
+    },
+    Network {
+        spec: "point_e.arch#point_e_uncond",
+        settings: &["layers=3", "width=128", "heads=4", "N=128"],
+        known: &[],
+    },
+    Network {
+        spec: "sd3.arch#sd35_medium",
+        settings: &[
+            "depth=3", "heads=4", "dual_layers=[1]", "H=16", "W=16", "table=24", "text_dim=128", "pooled_dim=128",
+            "M=20",
+        ],
+        known: &[("/backward/error_95", 0.6, ORIGINS)],
+    },
+    Network {
+        spec: "stable_diffusion.arch#sd15_unet",
+        settings: &[
+            "widths=[128,128]", "depth=[1,0]", "heads=[4,4]", "layers=1", "text_width=128", "H=16", "W=16", "L=12",
+        ],
+        known: &[],
+    },
+    Network {
+        spec: "stable_diffusion.arch#sdxl_base_unet",
+        settings: &[
+            "widths=[128,128]", "depth=[0,2]", "mid_depth=1", "heads=[4,4]", "layers=1", "text_width=128", "pooled=32",
+            "H=16", "W=16", "L=12",
+        ],
+        known: &[],
+    },
+    Network {
+        spec: "svd.arch#svd_unet",
+        settings: &[
+            "widths=[128,128]", "depth=[1,0]", "heads=[4,4]", "layers=1", "context_width=128", "T=4", "H=8", "W=8",
+            "L=3",
+        ],
+        known: &[],
+    },
+    Network {
+        spec: "svd.arch#svd_vae",
+        settings: &["widths=[128,128]", "layers=1", "T=3", "H=16", "W=16"],
+        known: &[("/backward/median_error", 0.13, "the decoder is one block, along which borders add up")],
+    },
+    Network { spec: "uvit.arch", settings: &["depth=4", "dim=128", "heads=4", "size=16"], known: &[] },
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn probe(network: &Network, arguments: &[&str]) -> (i32, Value) {
+    let spec = network.spec;
     let mut command = Command::new(env!("CARGO_BIN_EXE_archc"));
-    command.current_dir(folder).args(["probe", &format!("specs/{spec}"), "--batch", "2", "--format", "json"]);
-    for setting in settings {
+    command.current_dir(root()).args(["probe", &format!("specs/{spec}"), "--batch", "2", "--format", "json"]);
+    for setting in network.settings {
         command.args(["--set", setting]);
     }
     let output = command.args(arguments).output().expect("a run");
@@ -66,7 +160,10 @@ fn probe(spec: &str, settings: &[&str], arguments: &[&str]) -> (i32, Value) {
 }
 
 fn broken(report: &Value) -> String {
-    report.get("broken").map(|broken| format!("{broken:#}")).unwrap_or_default()
+    let claims = report.get("claims").and_then(Value::as_array).expect("claims");
+    let broken: Vec<String> =
+        claims.iter().filter(|claim| claim["held"] == false).map(|claim| format!("{claim:#}")).collect();
+    broken.join("\n")
 }
 
 fn number(report: &Value, path: &str) -> f64 {
@@ -75,24 +172,92 @@ fn number(report: &Value, path: &str) -> f64 {
 
 #[test]
 fn predictions_keep_their_promises() {
-    for (spec, settings) in NETWORKS {
-        let (code, report) = probe(spec, settings, &[]);
-        assert_eq!(code, 0, "{spec}: {}", broken(&report));
-        assert!(number(&report, "/forward/compared") > 40.0, "{spec}");
-        assert!(number(&report, "/forward/median_error") <= 0.03, "{spec}: {report:#}");
-        // Causal attention promises a factor of two.
-        let backward = if spec.starts_with("clip_text") { 0.25 } else { 0.08 };
-        assert!(number(&report, "/backward/median_error") <= backward, "{spec}: {report:#}");
-        let unknown = number(&report, "/forward/unknown") + number(&report, "/backward/unknown");
-        assert!(unknown <= 0.02 * number(&report, "/forward/compared"), "{spec}: {unknown} unknown");
+    let (mut rows, mut problems) = (vec![], vec![]);
+    for network in &NETWORKS {
+        let spec = network.spec;
+        let (code, report) = probe(network, &[]);
+        if code != 0 {
+            problems.push(format!("{spec}: {}", broken(&report)));
+        }
+        for side in ["forward", "backward"] {
+            let compared = number(&report, &format!("/{side}/compared"));
+            assert!(compared > 30.0, "{spec}: {compared} figures compared {side}");
+            assert_eq!(number(&report, &format!("/{side}/unknown")), 0.0, "{spec} {side}");
+        }
+        for (path, goal) in GOALS {
+            let own = network.known.iter().find(|(known, ..)| *known == path);
+            let limit = own.map_or(goal, |(_, limit, _)| *limit);
+            let found = number(&report, path);
+            if found > limit {
+                problems.push(format!("{spec}: {path} is {found}, more than {limit}"));
+            }
+        }
+        rows.push((network, GOALS.map(|(path, _)| number(&report, path)), report));
     }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    let path = root().join("specs/accuracy.md");
+    if std::env::var_os("UPDATE_PAGES").is_some() {
+        std::fs::write(&path, page(&rows)).expect("the page can be written");
+    }
+    let page = std::fs::read_to_string(&path).expect("specs/accuracy.md");
+    for (network, found, _) in &rows {
+        let start = format!("| `{}` |", network.spec);
+        let row = page.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("specs/accuracy.md has no row for {}; UPDATE_PAGES=1", network.spec));
+        let kept: Vec<f64> = row.split('|').filter_map(|cell| cell.trim().strip_suffix(" %")?.parse().ok()).collect();
+        for (kept, found) in kept.iter().zip(found) {
+            // Arithmetic differs between machines, what it comes to does not.
+            let off = (kept - 100.0 * found).abs();
+            assert!(off < 1.0 + 0.2 * kept, "{}: {kept} % on the page, {found} measured", network.spec);
+        }
+    }
+}
+
+fn page(rows: &[(&Network, [f64; 4], Value)]) -> String {
+    let mut text = String::from(
+        "# How close predictions are\n\n\
+         <!-- Measured. To refresh: UPDATE_PAGES=1 cargo test -p archc --test probe -->\n\n\
+         Published networks, made small, against eight draws of their parameters: relative errors of the mean squares of\n\
+         all values, and of the gradients of all values in each block for unit cotangents at its end. `archc probe`\n\
+         prints them, with `archc probe SPEC --format json` every figure by itself. No figure is further off than it\n\
+         promises, and none is unknown.\n\n\
+         | network | values | median | 95 % | gradients | median | 95 % |\n|---|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for (network, found, report) in rows {
+        let count = |side: &str| number(report, &format!("/{side}/compared"));
+        let cell = |at: usize| format!("{:.1} %", 100.0 * found.get(at).copied().unwrap_or(f64::NAN));
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} | {} | {} |",
+            network.spec,
+            count("forward"),
+            cell(0),
+            cell(1),
+            count("backward"),
+            cell(2),
+            cell(3)
+        );
+    }
+    text.push_str(
+        "\nThe goals are 3 % and 10 % for values, 8 % and 25 % for gradients. What is further off, and why:\n\n",
+    );
+    for (network, found, _) in rows {
+        for ((path, goal), found) in GOALS.iter().zip(found) {
+            let known = network.known.iter().find(|(known, ..)| known == path);
+            if let (Some((_, _, why)), true) = (known, found > goal) {
+                let _ = writeln!(text, "* `{}`: {why} ({:.0} %).", network.spec, 100.0 * found);
+            }
+        }
+    }
+    text.push_str("\nThe settings stand in `cli/tests/probe.rs`.\n");
+    text
 }
 
 #[test]
 fn predictions_follow_the_noise_level() {
-    let (spec, settings) = NETWORKS[0];
+    let network = NETWORKS.iter().find(|network| network.spec == "ddpm.arch").expect("DDPM");
     for sigma in ["0.1", "2"] {
-        let (code, report) = probe(spec, settings, &["--sigma", sigma]);
+        let (code, report) = probe(network, &["--sigma", sigma]);
         assert_eq!(code, 0, "sigma {sigma}: {}", broken(&report));
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! `cargo bench -p archc-compiler --bench compile`; `-- scale` for the growth alone.
 
+use archc_compiler::analysis::signal::Signal;
+use archc_compiler::analysis::signal::backward::cotangents;
+use archc_compiler::analysis::signal::blocks::covering;
 use archc_compiler::elaborate::{Budget, elaborate};
 use archc_compiler::lint::{self, Levels};
 use archc_compiler::program::Program;
@@ -19,7 +22,8 @@ fn specs() -> Files {
 }
 
 /// Spec and preset of the largest networks of each kind.
-const NETWORKS: [(&str, &str); 2] = [("dit.arch", "dit_xl_2"), ("ddpm.arch", "ddpm_cifar10")];
+const NETWORKS: [(&str, &str); 3] =
+    [("dit.arch", "dit_xl_2"), ("ddpm.arch", "ddpm_cifar10"), ("stable_diffusion.arch", "sdxl_base_unet")];
 
 fn stages(criterion: &mut Criterion) {
     let specs = specs();
@@ -36,6 +40,13 @@ fn stages(criterion: &mut Criterion) {
         let graph = elaborate(&program, &target, &[], Budget::default()).graph.expect("a graph");
         group.bench_function("lint", |bench| {
             bench.iter(|| lint::lint(black_box(&graph), &program.sources, &Levels::default()));
+        });
+        group.bench_function("predict", |bench| {
+            bench.iter(|| {
+                let signal = Signal::of(black_box(&graph));
+                let cut = covering(&graph);
+                cotangents(&graph, &signal, |scope| cut.contains(scope)).len()
+            });
         });
         group.bench_function("text to lints", |bench| {
             bench.iter(|| compile(black_box(spec), Some(preset), &[], &specs, &Options::default()));

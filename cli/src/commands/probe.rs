@@ -15,8 +15,15 @@ use archc_runtime::{HostData, HostTensor, init};
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Standard errors of the measured mean that a claim is not held to.
-const SAMPLING: f64 = 3.0;
+/// Standard errors of a mean over so many draws that a claim is not held to: what one mean in a thousand is off by, since
+/// a model makes hundreds of claims. Student's t, expanded around the normal distribution (Fisher & Cornish 1960).
+fn sampling(draws: u64) -> f64 {
+    const NORMAL: f64 = 3.2905;
+    let (z, freedom) = (NORMAL, draws.max(2) as f64 - 1.0);
+    let first = (z.powi(3) + z) / 4.0;
+    let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
+    z + first / freedom + second / (freedom * freedom)
+}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -69,20 +76,20 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
     let inputs = |seed, plan: &Plan, bindings: &Bindings| draw(&graph, plan, bindings, seed, options);
     let measured = probe::measure(&graph, &request, inputs).map_err(|error| error.to_string())?;
 
-    let mut forward = Comparison::default();
+    let mut forward = Comparison::new(options.seeds);
     for (node, figure) in &measured.values {
         if has_numbers(&graph, *node) && graph.node(*node).op().is_some() {
             forward.compare(|| super::run::place(&graph, *node), "value", signal.at(*node), *figure);
         }
     }
-    let mut shared = Comparison::default();
+    let mut shared = Comparison::new(options.seeds);
     for (node, figure) in &measured.shared {
         if has_numbers(&graph, *node) && graph.node(*node).op().is_some() {
             let predicted = signal.shared(&graph, *node);
             shared.compare(|| super::run::place(&graph, *node), "shared", &predicted, *figure);
         }
     }
-    let mut backward = Comparison::default();
+    let mut backward = Comparison::new(options.seeds);
     for (scope, own) in &predicted {
         for input in own.arriving().iter().chain(own.members()) {
             if let (Some(figure), true) = (measured.gradients.get(&(*scope, *input)), has_numbers(&graph, *input)) {
@@ -137,11 +144,17 @@ fn draw(graph: &Graph, plan: &Plan, bindings: &Bindings, seed: u64, options: &Pr
 
 #[derive(Default)]
 struct Comparison {
+    /// Standard errors that a claim is not held to.
+    sampling: f64,
     claims: Vec<Claim>,
     unknown: usize,
 }
 
 impl Comparison {
+    fn new(seeds: u64) -> Self {
+        Self { sampling: sampling(seeds), ..Self::default() }
+    }
+
     fn compare(&mut self, place: impl Fn() -> String, what: &'static str, predicted: &Estimate, measured: Figure) {
         let Ok(moments) = predicted else {
             self.unknown += 1;
@@ -151,7 +164,7 @@ impl Comparison {
         let off = (predicted - measured.mean).abs();
         let scale = predicted.max(measured.mean);
         let error = if scale == 0.0 { 0.0 } else { off / scale };
-        let held = off <= moments.class.tolerance() * scale + SAMPLING * measured.error;
+        let held = off <= moments.class.tolerance() * scale + self.sampling * measured.error;
         self.claims.push(Claim {
             place: place(),
             what,

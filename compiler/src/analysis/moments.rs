@@ -42,6 +42,19 @@ impl Class {
         }
     }
 
+    /// Of a sum of parts with these mean squares: what is uncertain of a small part makes little of the whole uncertain.
+    fn of_parts(parts: [(Class, f64); 2]) -> Self {
+        let [(first, _), (second, _)] = parts;
+        let weakest = first.max(second);
+        let total: f64 = parts.iter().map(|(_, square)| square.abs()).sum();
+        if weakest <= Class::Within5 || total <= 0.0 {
+            return weakest;
+        }
+        let error = parts.iter().map(|(class, square)| class.tolerance() * square.abs()).sum::<f64>() / total;
+        let strong = [Class::Within5, Class::Within15].into_iter().find(|class| error <= class.tolerance() + 1e-9);
+        strong.unwrap_or(Class::Factor2)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Class::Exact => "exact",
@@ -189,7 +202,7 @@ impl Moments {
         let similarity = self.joined_similarity(other, 1.0, 1.0);
         let reach = self.joined_reach(other, 1.0, 1.0);
         let (uneven, edge) = (self.joined_uneven(other, 1.0, 1.0), self.joined_edge(other, 1.0, 1.0));
-        let class = self.class.max(other.class);
+        let class = Class::of_parts([(self.class, self.square()), (other.class, other.square())]);
         Self { mean: self.mean + other.mean, second, similarity, uneven, reach, edge, class, ..*self }
     }
 
@@ -223,7 +236,7 @@ impl Moments {
             reach: self.joined_reach(other, share, rest),
             uneven: self.joined_uneven(other, share, rest),
             edge: self.joined_edge(other, share, rest),
-            class: self.class.max(other.class),
+            class: Class::of_parts([(self.class, share * self.square()), (other.class, rest * other.square())]),
             ..*self
         }
     }

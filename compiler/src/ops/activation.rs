@@ -217,7 +217,7 @@ impl Operator for Activation {
         let slopes = x.second.map(|second| f.slope_pair(x.correlation(second)));
         let mut sent = *gradient;
         sent.second = zip(&gradient.second, &slopes, |dy, slope| dy * slope);
-        Ok(smallvec![sent.at_most(Class::Within5).tilted(f.tilt)])
+        Ok(smallvec![sent.at_most(x.class.max(Class::Within5)).tilted(f.tilt)])
     }
 
     fn flops(&self, _: &[&[u64]], result: &[u64]) -> u64 {

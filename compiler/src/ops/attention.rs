@@ -68,11 +68,9 @@ impl Logits {
         let (weights, both) =
             if op.causal { (over_prefixes(keys, of_keys), 2.0 / keys) } else { (of_keys(keys), 1.0 / keys) };
         let even = if op.causal { over_prefixes(keys, |count| 1.0 / count) } else { 1.0 / keys };
-        let class = if variance > 0.5 * libm::log(keys) { Class::Factor2 } else { Class::Within15 };
-        let class = if variance < 0.2 { Class::Within5 } else { class };
-        // Tokens of several origins, and rows that see different keys, do not share one distribution.
-        let mixed = op.causal || q.class.max(k.class) >= Class::Within15;
-        let class = if mixed { Class::Factor2 } else { class };
+        // Rows that see different keys do not share one distribution, and few large logits are not what many are like.
+        let hard = op.causal || variance > 0.5 * libm::log(keys);
+        let class = if hard { Class::Factor2 } else { Class::Within15 }.max(q.class).max(k.class).max(v.class);
         let weights_far = both * libm::pow(weights / even, shared);
         Ok(Self { weights, weights_far, variance, shared, alike, class })
     }
@@ -187,9 +185,11 @@ impl Operator for Attention {
         let key = values * rest * one_key(dy * q.square(), dy_pairs * q.pairs(&at.axes(0)));
         // Adding the same to all keys changes nothing: the gradients of the keys add up to zero.
         let to_keys = grid(key, -key / (keys - 1.0).max(1.0));
-        let inputs = own.class.max(v.class);
-        let class = if inputs >= Class::Within15 { Class::Factor2 } else { Class::Within15 }.max(gradient.class);
-        Ok(smallvec![to_queries.at_most(class), to_keys.at_most(class), to_values.at_most(class)])
+        // Logits have the gradients of differences, which tokens of several origins have more of.
+        let logits = Class::Factor2;
+        let mixed = k.class.max(v.class) >= Class::Within15 || own.alike > own.weights;
+        let values_class = if mixed { Class::Factor2 } else { own.class.max(gradient.class) };
+        Ok(smallvec![to_queries.at_most(logits), to_keys.at_most(logits), to_values.at_most(values_class)])
     }
 
     fn flops(&self, operands: &[&[u64]], _: &[u64]) -> u64 {

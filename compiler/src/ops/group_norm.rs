@@ -182,7 +182,8 @@ impl Group {
             let freedom = self.channels - if self.centred { 1.0 } else { 0.0 };
             return over_mean_square(freedom, |u| f(common * u, local));
         }
-        let freedom = if x.similarity > 0.0 { 1.0 / x.similarity } else { f64::INFINITY };
+        let spread = x.similarity * x.uneven;
+        let freedom = if spread > 0.0 { 1.0 / spread } else { f64::INFINITY };
         over_mean_square(freedom, |u| f(common, local * u))
     }
 
@@ -249,7 +250,7 @@ pub(super) fn norm_signal_back(at: &Signals<'_>, gradient: &Moments, group: Grou
     if let Some(own) = sent.second.first_mut() {
         *own = (*own - along * scale).max(0.0);
     }
-    Ok(smallvec![sent.at_most(Class::Within5)])
+    Ok(smallvec![sent.at_most(x.class.max(Class::Within15))])
 }
 
 /// Two passes for the statistics, one to apply them.

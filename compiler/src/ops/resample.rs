@@ -59,6 +59,22 @@ impl Resample {
         equal && taps.len() as u64 == self.factor() && self.zeros() == 0
     }
 
+    /// Mean energy that windows see along an axis, where the outermost positions have this share of the mean and the next
+    /// lie between them and the rest: windows that stay inside see less of them.
+    fn inside(&self, size: f64, edge: f64) -> f64 {
+        let rest = if size > 3.0 { (size - 3.0 * edge) / (size - 3.0) } else { 1.0 };
+        let factor = self.factor() as usize;
+        let taps = self.taps();
+        let total: f64 = taps.iter().map(|tap| tap * tap).sum();
+        // How much of a position all windows together see: of the outermost only those taps that stand on it.
+        let seen = |at: usize| -> f64 { taps.iter().take(at + 1).skip(at % factor).step_by(factor).map(|tap| tap * tap).sum() };
+        let every = total / factor as f64;
+        let (outer, next) = (seen(0), seen(1));
+        let inner = every * (size - 4.0).max(0.0);
+        let energy = 2.0 * (outer * edge + next * 0.5 * (edge + rest)) + inner * rest;
+        energy / (2.0 * (outer + next) + inner).max(f64::MIN_POSITIVE)
+    }
+
     fn kernel(&self) -> u64 {
         self.filter.as_ref().map_or(self.factor(), |taps| taps.0.len() as u64)
     }
@@ -149,7 +165,13 @@ impl Operator for Resample {
         } else {
             (x.filtered(&self.taps(), factor), (x.reach + self.taps().len() as f64 - 1.0) / factor as f64)
         };
-        Ok(Response::fresh(moments.reaching(reach).at_most(self.class())))
+        let mut moments = moments.reaching(reach).at_most(self.class());
+        if self.up == 1 && self.padding == Some(Count(0)) && x.edge < 1.0 {
+            let inside: f64 = at.axes(0).iter().map(|size| self.inside(*size, x.edge)).product();
+            moments = moments.map(moments.mean, |second| inside * second);
+            moments.edge = 1.0;
+        }
+        Ok(Response::fresh(moments))
     }
 
     /// One way is the transpose of the other.
@@ -160,7 +182,9 @@ impl Operator for Resample {
         } else {
             gradient.interpolated(&self.taps(), factor).scaled(1.0 / area)
         };
-        Ok(smallvec![sent.at_most(self.class())])
+        // Windows that stay inside see little of the outermost positions, which is followed forward only.
+        let class = if self.padding == Some(Count(0)) && !self.is_box() { Class::Factor2 } else { self.class() };
+        Ok(smallvec![sent.at_most(class)])
     }
 
     fn flops(&self, operands: &[&[u64]], result: &[u64]) -> u64 {

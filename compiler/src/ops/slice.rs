@@ -6,7 +6,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
     Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::moments::{Class, Moments, Unknown};
 use super::signals::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
@@ -88,7 +88,10 @@ impl Operator for Slice {
             JoinAxis::Channels => 1.0 / at.size_in_result(Axis::Channel) - 1.0 / at.channels(0),
             JoinAxis::Tokens => 0.0,
         };
-        Ok(Response::fresh(x.similar(x.similarity + chance.max(0.0))))
+        // A part of tokens of several origins is not like all of them.
+        let mixed = self.along == JoinAxis::Tokens && x.class >= Class::Within15;
+        let class = if mixed { Class::Factor2 } else { x.class };
+        Ok(Response::fresh(x.similar(x.similarity + chance.max(0.0)).at_most(class)))
     }
 
     /// The part gets what comes, the rest nothing.

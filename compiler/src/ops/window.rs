@@ -70,7 +70,8 @@ impl Border {
                 *both += if near { (inside - apart).max(0.0) / (positions - apart) } else { share * share };
             }
         }
-        if let (Some(own), 1, true) = (taps.first_mut(), stride, before > 0 && after > 0) {
+        let same = stride == 1 && kernel > 1 && before == kernel / 2 && after == kernel / 2;
+        if let (Some(own), true) = (taps.first_mut(), same) {
             // The outermost positions are in fewer windows than others, and the windows around them have fewer taps.
             let reach = (kernel / 2) as f64;
             let inner = if positions > 2.0 { (positions - 2.0 * edge) / (positions - 2.0) } else { edge };
@@ -79,7 +80,11 @@ impl Border {
             *own = seen;
             return Self { taps, edge: (edge + reach * inner) / seen };
         }
-        Self { taps, edge }
+        // More zeros than a window reaches over leave the outermost positions few taps.
+        let over = stride == 1 && before == after && before > kernel / 2;
+        let first = kernel.saturating_sub(before).max(1) as f64;
+        let own = taps.first().copied().unwrap_or(1.0).max(f64::MIN_POSITIVE);
+        Self { taps, edge: if over { edge * first / own } else { edge } }
     }
 
     /// Along several axes.

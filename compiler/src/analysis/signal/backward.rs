@@ -5,7 +5,7 @@
 
 use super::Signal;
 use super::covariance::{Carried, Covariances};
-use crate::analysis::moments::{Estimate, INDEPENDENT, Moments, zip};
+use crate::analysis::moments::{Class, Estimate, INDEPENDENT, Moments, zip};
 use crate::ir::{Graph, NodeId, ScopeId};
 use crate::types::Type;
 use rustc_hash::FxHashMap;
@@ -20,6 +20,8 @@ struct Contribution {
     user: NodeId,
     /// The mean of `dy/dx` where the value passes element by element.
     gain: f64,
+    /// Whether the value was the same for many positions, so that their gradients are summed.
+    summed: bool,
     moments: Estimate,
 }
 
@@ -98,7 +100,9 @@ impl<'g> Cotangents<'g> {
             }
             sum = sum.plus(moments, &covariance);
         }
-        Ok(sum)
+        // What sums over the same positions share is not followed: it may even cancel.
+        let shared = contributions.len() > 1 && contributions.iter().any(|own| own.summed);
+        Ok(if shared { sum.at_most(Class::Factor2) } else { sum })
     }
 
     fn send_back(&mut self, signal: &Signal, id: NodeId, gradient: &Estimate) {
@@ -120,7 +124,8 @@ impl<'g> Cotangents<'g> {
             let stretched = at.positions(slot) != at.axes_of(at.result).iter().product::<f64>();
             let gain = carries.iter().find(|(own, _)| own == operand).map_or(0.0, |(_, gain)| *gain);
             let gain = if stretched { 0.0 } else { gain };
-            self.contributions.entry(*operand).or_default().push(Contribution { user: id, gain, moments });
+            let summed = at.positions(slot) == 1.0 && stretched;
+            self.contributions.entry(*operand).or_default().push(Contribution { user: id, gain, summed, moments });
         }
     }
 }
