@@ -9,7 +9,7 @@ use super::moments::Moments;
 use super::signal::Signal;
 use crate::ir::{Graph, NodeId, NodeKind};
 use crate::ops::{Op, Passage};
-use crate::types::{Axis, Kind};
+use crate::types::Kind;
 
 /// A floating-point format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,11 +184,10 @@ fn tokens(graph: &Graph, id: NodeId) -> f64 {
 
 /// How many elements the statistics of a normalisation are taken over.
 fn normalised(graph: &Graph, op: &Op, x: NodeId) -> f64 {
-    let ty = &graph.node(x).ty;
-    match op {
-        Op::GroupNorm(norm) => channels(graph, x) / norm.groups.max(1) as f64 * tokens(graph, x),
-        _ => ty.dim(Axis::Channel).map_or(1.0, |_| channels(graph, x)),
+    if let Op::GroupNorm(norm) = op {
+        return channels(graph, x) / norm.groups.max(1) as f64 * tokens(graph, x);
     }
+    channels(graph, x)
 }
 
 #[cfg(test)]
