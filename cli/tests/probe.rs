@@ -203,7 +203,7 @@ fn predictions_keep_their_promises() {
     for (network, found, _) in &rows {
         let start = format!("| `{}` |", network.spec);
         let row = page.lines().find(|line| line.starts_with(&start));
-        let row = row.unwrap_or_else(|| panic!("specs/accuracy.md has no row for {}; UPDATE_PAGES=1", network.spec));
+        let row = row.expect("a row for every network; refresh specs/accuracy.md");
         let kept: Vec<f64> = row.split('|').filter_map(|cell| cell.trim().strip_suffix(" %")?.parse().ok()).collect();
         for (kept, found) in kept.iter().zip(found) {
             // Arithmetic differs between machines, what it comes to does not.
