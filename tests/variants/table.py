@@ -110,6 +110,8 @@ sd("sd_lcm", dict(
     mid_block_scale_factor=1.5, dropout=0.1,
 ), timestep_cond=(2, 6))
 sd("sd_kolors", dict(
+    down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     encoder_hid_dim=18, encoder_hid_dim_type="text_proj", addition_embed_type="text_time",
     addition_time_embed_dim=4, projection_class_embeddings_input_dim=34,
 ), encoder_hidden_states=(2, 5, 18), text_embeds=(2, 10),
