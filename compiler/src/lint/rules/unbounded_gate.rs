@@ -119,7 +119,9 @@ const STEPS: usize = 12;
 /// Where the gate was made as a feature, and whether by attention; none where it may be a gate.
 fn feature(context: &Context<'_>, gate: NodeId, features: NodeId, on_skip: bool) -> Option<(NodeId, bool)> {
     let graph = context.graph;
-    if !graph.node(gate).ty.kind.has_positions() || context.ranges().at(gate).is_bounded() {
+    // One bounded factor is the gate, and the other one may be any feature.
+    let bounded = |node| context.ranges().at(node).is_bounded();
+    if !graph.node(gate).ty.kind.has_positions() || bounded(gate) || bounded(features) {
         return None;
     }
     let mut at = gate;
