@@ -25,6 +25,7 @@
 pub mod architectures;
 pub mod case;
 pub mod corpus;
+pub mod evidence;
 pub mod expectation;
 pub mod markdown;
 pub mod mutation;

@@ -1,6 +1,6 @@
 //! Declarations to the pages of `specs/reference`: operators, rules, standard library.
 
-use crate::{architectures, corpus};
+use crate::{architectures, corpus, evidence};
 use archc_compiler::ops::signature::{AttributeInfo, Operands, Signature};
 use archc_compiler::{FileId, library, lint, ops};
 use archc_grammar::ast::{Definition, DefinitionKind, ItemKind};
@@ -36,6 +36,7 @@ pub fn is_update() -> bool {
 pub fn pages() -> Vec<Page> {
     vec![
         Page { path: "README.md", text: architectures::readme() },
+        Page { path: "specs/reference/evidence.md", text: evidence::page(GENERATED) },
         Page { path: "specs/reference/operators.md", text: operators() },
         Page { path: "specs/reference/rules.md", text: rules() },
         Page { path: "specs/reference/standard-library.md", text: standard_library() },
