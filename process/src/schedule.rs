@@ -165,7 +165,7 @@ impl Schedule {
                 (0..count).map(|index| chain.level((at(index) * last).round_ties_even() as usize)).collect()
             }
             Self::Ve { sigma_min, sigma_max } => Ok((0..count)
-                .map(|index| Level::variance_exploding(sigma_min * libm::pow(sigma_max / sigma_min, at(index))))
+                .map(|index| Level::variance_exploding(geometric(sigma_min, sigma_max, at(index))))
                 .collect()),
             Self::Edm { sigma_min, sigma_max, rho } => {
                 let mut sigmas = karras(sigma_min, sigma_max, rho, count)?;
@@ -185,6 +185,17 @@ pub fn karras(sigma_min: f64, sigma_max: f64, rho: f64, count: usize) -> Result<
     positive("rho", rho)?;
     let (low, high) = (libm::pow(sigma_min, 1.0 / rho), libm::pow(sigma_max, 1.0 / rho));
     Ok(line(high, low, count).map(|root| libm::pow(root, rho)).collect())
+}
+
+/// A deviation from `sigma_min` (0) to `sigma_max` (1) in equal ratios.
+pub(crate) fn geometric(sigma_min: f64, sigma_max: f64, at: f64) -> f64 {
+    sigma_min * libm::pow(sigma_max / sigma_min, at)
+}
+
+/// A deviation from `sigma_min` (0) to `sigma_max` (1) with `sigma^(1/rho)` in equal distances.
+pub(crate) fn by_rho(sigma_min: f64, sigma_max: f64, rho: f64, at: f64) -> f64 {
+    let (low, high) = (libm::pow(sigma_min, 1.0 / rho), libm::pow(sigma_max, 1.0 / rho));
+    libm::pow(low + at * (high - low), rho)
 }
 
 /// The shift of the straight line: the ratio of noise to data times `shift`.

@@ -23,7 +23,7 @@ pub mod text;
 use crate::dim::{Dim, Sizes};
 use crate::init::{Fans, Init};
 use crate::ops::{Op, ParameterCells, Storage, attribute::Shown};
-use crate::types::Type;
+use crate::types::{Kind, Type};
 use archc_grammar::{Frame, Span};
 use archc_process::Process;
 use petgraph::Direction as Edges;
@@ -475,6 +475,25 @@ impl Graph {
     /// Elements of all parameters; buffers are none.
     pub fn parameter_elements(&self) -> u64 {
         self.parameters.iter().map(Parameter::counted).sum()
+    }
+
+    /// Where a value comes from: its own path, or its operator and the path of the block it is in.
+    pub fn place(&self, id: NodeId) -> String {
+        let node = self.node(id);
+        let operator = node.op().map_or("input", Op::name);
+        match &node.path {
+            Some(path) => path.to_string(),
+            None => format!("{} {operator} #{}", self.scope(node.scope).path, id.0).trim_start().to_owned(),
+        }
+    }
+
+    /// The input that noise is added to: the first that is no number, label or mask.
+    pub fn noisy_input(&self) -> Option<NodeId> {
+        let holds_features = |kind: Kind| match kind {
+            Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence | Kind::Vector => true,
+            Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label | Kind::Ids | Kind::Mask => false,
+        };
+        self.inputs.iter().map(|input| input.node).find(|input| holds_features(self.node(*input).ty.kind))
     }
 
     /// Symbols of the inputs, in order of appearance.

@@ -21,7 +21,7 @@ use crate::source::SourceMap;
 use crate::suggest::{did_you_mean, nearest};
 use archc_grammar::{Diagnostic, Fix, Level, Span};
 use indexmap::IndexMap;
-pub(crate) use noise::{Preconditioning, noisy_input, numbers_at, process_node};
+pub(crate) use noise::{Preconditioning, numbers_at, process_node};
 use rustc_hash::FxHashSet;
 use std::borrow::Cow;
 use std::cell::OnceCell;

@@ -10,15 +10,6 @@ pub(crate) fn process_node(context: &Context<'_>) -> Option<NodeId> {
     context.graph.outputs.first().map(|output| output.node)
 }
 
-/// The input that noise is added to: the first that is no number, label or mask.
-pub(crate) fn noisy_input(graph: &Graph) -> Option<NodeId> {
-    let holds_features = |kind: Kind| match kind {
-        Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence | Kind::Vector => true,
-        Kind::Scalar | Kind::Timestep | Kind::Sigma | Kind::Label | Kind::Ids | Kind::Mask => false,
-    };
-    graph.inputs.iter().map(|input| input.node).find(|input| holds_features(graph.node(*input).ty.kind))
-}
-
 /// Values of all nodes that are numbers and depend on nothing but sigma, at one sigma.
 pub(crate) fn numbers_at(graph: &Graph, sigma: f64) -> Vec<Option<f64>> {
     let mut values: Vec<Option<f64>> = Vec::with_capacity(graph.node_count());
@@ -72,7 +63,7 @@ impl Preconditioning {
     /// Of the main output, where it has that form.
     pub fn of(graph: &Graph) -> Option<Self> {
         let sum = graph.outputs.first()?.node;
-        let x = noisy_input(graph)?;
+        let x = graph.noisy_input()?;
         let Op::Add(_) = graph.node(sum).op()? else { return None };
         let operands = graph.operands(sum);
         let [first, second] = operands.as_slice() else { return None };

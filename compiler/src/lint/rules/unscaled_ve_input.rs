@@ -1,7 +1,7 @@
 //! `process/unscaled-ve-input`
 
 use crate::ir::{Graph, NodeId};
-use crate::lint::{Report, noisy_input, process_node};
+use crate::lint::{Report, process_node};
 use crate::ops::{Op, Passage};
 use crate::words::short;
 use archc_grammar::{Edit, Fix, Safety, Span};
@@ -110,7 +110,7 @@ rule! {
 
 /// The first layer with parameters that the noisy input reaches with a large mean square.
 fn first_layer(graph: &Graph, square: f64) -> Option<(NodeId, f64)> {
-    let mut reached: BTreeMap<NodeId, f64> = BTreeMap::from([(noisy_input(graph)?, square)]);
+    let mut reached: BTreeMap<NodeId, f64> = BTreeMap::from([(graph.noisy_input()?, square)]);
     // Users come after what they use.
     while let Some((node, square)) = reached.pop_first() {
         if square <= LARGEST {
