@@ -24,6 +24,13 @@ pub enum RunError {
 
     #[error("{0}")]
     Unsupported(String),
+
+    /// Training stopped: a number is infinite or none at all.
+    #[error("update {step}: {what} is no longer finite; the first place is {place}")]
+    NotFinite { step: u64, what: &'static str, place: String },
+
+    #[error(transparent)]
+    Process(#[from] archc_process::ProcessError),
 }
 
 impl RunError {

@@ -7,10 +7,12 @@ use crate::ops::{self, Call};
 use crate::plan::{Bindings, Plan};
 use crate::value::Value;
 use archc_compiler::ir::{NodeId, NodeKind};
+use archc_compiler::ops::Op;
 use archc_compiler::types::{Batch, Type};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Shape, TensorMetadata};
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Whether random masks are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,50 +88,78 @@ pub fn execute<B: Kernels>(
     device: &B::Device,
     mut observer: impl Observer<B>,
 ) -> Vec<Value<B>> {
-    let graph = &*plan.graph;
-    let mut inputs = inputs.into_iter();
-    let mut values: Vec<Option<Value<B>>> = Vec::with_capacity(graph.node_count());
-    for id in graph.node_ids() {
-        let node = graph.node(id);
-        let value = match &node.kind {
-            // Inputs are the first nodes, in order.
-            NodeKind::Input(_) => inputs.next(),
-            NodeKind::Op(op) => {
-                let operands = graph.operands(id);
-                let types = operands.iter().map(|operand| &graph.node(*operand).ty).collect();
-                let mut taken: SmallVec<[Value<B>; 3]> = SmallVec::new();
-                for (slot, operand) in operands.iter().enumerate() {
-                    // Moving a value at its last use lets the backend work in its memory.
-                    let used_again = operands.iter().skip(slot + 1).any(|later| later == operand);
-                    let Some(value) = values.get_mut(operand.index()) else { continue };
-                    let own = if plan.is_last_use(*operand, id) && !used_again { value.take() } else { value.clone() };
-                    taken.extend(own.map(|own| observer.taken(id, *operand, own)));
-                }
-                if taken.len() > 1 {
-                    for (value, operand) in taken.iter_mut().zip(&operands) {
-                        spread(value, &graph.node(*operand).ty, &node.ty, plan, bindings);
-                    }
-                }
-                let parameters = node.parameters.iter().filter_map(|id| module.parameter(*id)).collect();
-                let shape = plan.shape_of(&node.ty, bindings);
-                let call = Call {
-                    operands: taken,
-                    types,
-                    parameters,
-                    result: &node.ty,
-                    shape,
-                    sizes: &bindings.sizes,
-                    device,
-                    masks: mode.stream(id),
-                };
-                Some(ops::run(op, call))
-            }
-        };
-        if let Some(value) = &value {
-            observer.made(id, value);
-        }
-        values.push(value);
+    let mut values = Values::of(plan, inputs);
+    let run = Run { plan, module, bindings, mode, device };
+    run.nodes(0..plan.graph.node_count(), &mut values, &mut observer);
+    let output = |node: NodeId| values.0.get(node.index()).cloned().flatten();
+    plan.graph.outputs.iter().filter_map(|found| output(found.node)).collect()
+}
+
+/// The values of a graph that are alive, by node.
+pub(crate) struct Values<B: Backend>(pub Vec<Option<Value<B>>>);
+
+impl<B: Backend> Values<B> {
+    /// Before the first operation: the inputs, which are the first nodes, in order.
+    pub fn of(plan: &Plan, inputs: Vec<Value<B>>) -> Self {
+        let mut values: Vec<Option<Value<B>>> = inputs.into_iter().map(Some).collect();
+        values.resize_with(plan.graph.node_count(), || None);
+        Self(values)
     }
-    let output = |node: NodeId| values.get(node.index()).cloned().flatten();
-    graph.outputs.iter().filter_map(|found| output(found.node)).collect()
+}
+
+/// What stays the same from node to node.
+pub(crate) struct Run<'a, B: Backend> {
+    pub plan: &'a Plan,
+    pub module: &'a GraphModule<B>,
+    pub bindings: &'a Bindings,
+    pub mode: Mode,
+    pub device: &'a B::Device,
+}
+
+impl<B: Kernels> Run<'_, B> {
+    /// Runs some nodes, whose operands are alive or among them.
+    pub fn nodes(&self, nodes: Range<usize>, values: &mut Values<B>, observer: &mut impl Observer<B>) {
+        for id in nodes.map(|at| NodeId(at as u32)) {
+            if let NodeKind::Op(op) = &self.plan.graph.node(id).kind {
+                let value = self.node(id, op, values, observer);
+                if let Some(slot) = values.0.get_mut(id.index()) {
+                    *slot = Some(value);
+                }
+            }
+            if let Some(Some(value)) = values.0.get(id.index()) {
+                observer.made(id, value);
+            }
+        }
+    }
+
+    fn node(&self, id: NodeId, op: &Op, values: &mut Values<B>, observer: &mut impl Observer<B>) -> Value<B> {
+        let graph = &*self.plan.graph;
+        let node = graph.node(id);
+        let operands = graph.operands(id);
+        let types = operands.iter().map(|operand| &graph.node(*operand).ty).collect();
+        let mut taken: SmallVec<[Value<B>; 3]> = SmallVec::new();
+        for (slot, operand) in operands.iter().enumerate() {
+            // Moving a value at its last use lets the backend work in its memory.
+            let used_again = operands.iter().skip(slot + 1).any(|later| later == operand);
+            let Some(value) = values.0.get_mut(operand.index()) else { continue };
+            let own = if self.plan.is_last_use(*operand, id) && !used_again { value.take() } else { value.clone() };
+            taken.extend(own.map(|own| observer.taken(id, *operand, own)));
+        }
+        if taken.len() > 1 {
+            for (value, operand) in taken.iter_mut().zip(&operands) {
+                spread(value, &graph.node(*operand).ty, &node.ty, self.plan, self.bindings);
+            }
+        }
+        let call = Call {
+            operands: taken,
+            types,
+            parameters: node.parameters.iter().filter_map(|id| self.module.parameter(*id)).collect(),
+            result: &node.ty,
+            shape: self.plan.shape_of(&node.ty, self.bindings),
+            sizes: &self.bindings.sizes,
+            device: self.device,
+            masks: self.mode.stream(id),
+        };
+        ops::run(op, call)
+    }
 }

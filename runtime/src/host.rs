@@ -47,6 +47,28 @@ impl HostTensor {
         self.len() == 0
     }
 
+    /// Some of its rows, along the first axis, in that order. Every row that is asked for exists.
+    pub fn rows(&self, rows: &[usize]) -> Self {
+        let width: usize = self.shape.iter().skip(1).product();
+        let shape = std::iter::once(rows.len()).chain(self.shape.iter().skip(1).copied()).collect();
+        let data = match &self.data {
+            HostData::F32(data) => HostData::F32(picked(data, rows, width)),
+            HostData::I64(data) => HostData::I64(picked(data, rows, width)),
+        };
+        Self { shape, data }
+    }
+
+    /// Its rows with those of another tensor of the same kind behind them.
+    pub fn followed_by(&self, other: &Self) -> Self {
+        let rows = self.shape.first().copied().unwrap_or(0) + other.shape.first().copied().unwrap_or(0);
+        let shape = std::iter::once(rows).chain(self.shape.iter().skip(1).copied()).collect();
+        let data = match (&self.data, &other.data) {
+            (HostData::I64(own), HostData::I64(other)) => HostData::I64([own.as_slice(), other].concat()),
+            _ => HostData::F32([self.to_f32(), other.to_f32()].concat()),
+        };
+        Self { shape, data }
+    }
+
     /// Mean, standard deviation, extremes, and how many elements are not finite.
     pub fn statistics(&self) -> Statistics {
         let mut statistics =
@@ -64,6 +86,10 @@ impl HostTensor {
         }
         statistics
     }
+}
+
+pub(crate) fn picked<T: Copy>(data: &[T], rows: &[usize], width: usize) -> Vec<T> {
+    rows.iter().flat_map(|row| data.get(row * width..(row + 1) * width).unwrap_or_default()).copied().collect()
 }
 
 /// How the elements of a tensor are distributed.

@@ -14,22 +14,28 @@
 pub mod adamw;
 pub mod bench;
 pub mod constraint;
+pub mod data;
 pub mod error;
 pub mod execute;
 pub mod host;
 pub mod init;
+pub mod interface;
 pub mod kernels;
 pub mod module;
 mod ops;
+pub mod picture;
 pub mod plan;
 pub mod probe;
+pub mod sample;
 pub mod session;
 pub mod tensors;
+pub mod train;
 mod value;
 pub mod weights;
 
 pub use error::RunError;
 pub use host::{HostData, HostTensor};
+pub use interface::Interface;
 pub use module::GraphModule;
 pub use plan::Plan;
 pub use session::{Device, Passes, Request, Response, Session, Weights, open, open_with};

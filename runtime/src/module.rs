@@ -5,6 +5,7 @@
 //! `[in, out]`, which is what matrix products want, under an owner that Burn's PyTorch adapters recognise as a linear
 //! layer; everything else is kept as published.
 
+use crate::Value;
 use crate::init;
 use crate::kernels::Kernels;
 use archc_compiler::ir::{Graph, ParameterId};
@@ -61,20 +62,20 @@ impl<B: Backend> AnyParam<B> {
 
     /// A parameter with this value.
     fn of(id: ParamId, value: B::FloatTensorPrimitive, trainable: bool) -> Self {
-        fn param<B: Backend, const D: usize>(
-            id: ParamId,
-            value: B::FloatTensorPrimitive,
-            trainable: bool,
-        ) -> Param<Tensor<B, D>> {
-            let tensor = Tensor::from_primitive(TensorPrimitive::Float(value));
-            Param::initialized(id, tensor.set_require_grad(trainable))
+        Self::as_is(id, B::float_set_require_grad(value, trainable))
+    }
+
+    /// A parameter with this value, which a tape follows to where it comes from.
+    pub(crate) fn as_is(id: ParamId, value: B::FloatTensorPrimitive) -> Self {
+        fn param<B: Backend, const D: usize>(id: ParamId, value: B::FloatTensorPrimitive) -> Param<Tensor<B, D>> {
+            Param::initialized(id, Tensor::from_primitive(TensorPrimitive::Float(value)))
         }
         match value.shape().num_dims() {
-            1 => AnyParam::R1(param(id, value, trainable)),
-            2 => AnyParam::R2(param(id, value, trainable)),
-            3 => AnyParam::R3(param(id, value, trainable)),
-            4 => AnyParam::R4(param(id, value, trainable)),
-            _ => AnyParam::R5(param(id, value, trainable)),
+            1 => AnyParam::R1(param(id, value)),
+            2 => AnyParam::R2(param(id, value)),
+            3 => AnyParam::R3(param(id, value)),
+            4 => AnyParam::R4(param(id, value)),
+            _ => AnyParam::R5(param(id, value)),
         }
     }
 
@@ -183,7 +184,7 @@ impl Slot {
     }
 
     /// Stable over processes and versions: optimiser states and reductions are keyed and ordered by it.
-    fn id(&self) -> ParamId {
+    pub(crate) fn id(&self) -> ParamId {
         ParamId::from(init::name_hash(&self.path))
     }
 }
@@ -275,7 +276,7 @@ impl<B: Backend> GraphModule<B> {
     /// The elements of every parameter in the published layout.
     pub fn published(&self) -> impl Iterator<Item = (&Slot, Vec<f32>)> {
         self.slots.iter().zip(&self.parameters).map(|(slot, parameter)| {
-            let host = crate::Value::<B>::Float(parameter.primitive()).to_host();
+            let host = Value::<B>::Float(parameter.primitive()).to_host();
             (slot, slot.to_published(host.to_f32()))
         })
     }
@@ -413,7 +414,7 @@ impl<B: AutodiffBackend> GraphModule<B> {
             let gradient = each!(parameter, param => param
                 .val()
                 .grad(gradients)
-                .map(|gradient| crate::Value::<B::InnerBackend>::of(gradient).to_host()))?;
+                .map(|gradient| Value::<B::InnerBackend>::of(gradient).to_host()))?;
             Some((slot.path.clone(), slot.shape.clone(), slot.to_published(gradient.to_f32())))
         };
         self.slots.iter().zip(&self.parameters).filter_map(of).collect()

@@ -47,6 +47,11 @@ impl Plan {
         self.last_use.get(value.index()).is_some_and(|last| *last <= user.0)
     }
 
+    /// Whether something uses a value after so many nodes have run.
+    pub fn is_used_from(&self, value: NodeId, node: usize) -> bool {
+        self.last_use.get(value.index()).is_some_and(|last| *last as usize >= node)
+    }
+
     /// The sizes that inputs bring, or everything that does not fit about them.
     pub fn bind(&self, inputs: &[HostTensor]) -> Result<Bindings, RunError> {
         let mut problems = vec![];

@@ -6,7 +6,7 @@ use crate::execute::{Mode, execute};
 use crate::host::HostTensor;
 use crate::init;
 use crate::kernels::{Kernels, Tape};
-use crate::module::GraphModule;
+use crate::module::{GraphModule, Slot};
 use crate::plan::{Bindings, Plan, fits_dtype};
 use crate::tensors::TensorFile;
 use crate::value::Value;
@@ -33,6 +33,8 @@ pub enum Weights<'a> {
     /// The initialisers of the spec, with this seed.
     Seed(u64),
     File(&'a TensorFile),
+    /// Tensors in memory by published name, which are those of this graph.
+    Tensors(&'a BTreeMap<String, HostTensor>),
 }
 
 /// Whether the graph is optimised before it is evaluated. Gradients and values inside of it are those of the graph as
@@ -108,21 +110,32 @@ pub fn open_with(
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(_: &Arc<Graph>, _: Weights<'_>, _: Passes) -> Result<Box<dyn Session>, RunError> {
-    let message = "this archc was built without CUDA; build it with `--features cuda`";
-    Err(RunError::Device(message.to_owned()))
+    Err(without_cuda())
+}
+
+#[cfg(not(feature = "cuda"))]
+pub(crate) fn without_cuda() -> RunError {
+    RunError::Device("this archc was built without CUDA; build it with `--features cuda`".to_owned())
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes) -> Result<Box<dyn Session>, RunError> {
+    find_driver()?;
+    Ok(Box::new(Engine::<crate::kernels::Cuda>::new(graph, source, passes, Default::default())?))
 }
 
 /// Burn panics where there is no driver, so it is looked for first.
 #[cfg(feature = "cuda")]
-fn cuda(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes) -> Result<Box<dyn Session>, RunError> {
+pub(crate) fn find_driver() -> Result<(), RunError> {
     let driver = ["libcuda.so.1", "nvcuda.dll"].into_iter().any(|name| {
         // SAFETY: loading the driver runs its initialisers, as every CUDA program does.
         unsafe { libloading::Library::new(name) }.is_ok()
     });
-    if !driver {
-        return Err(RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()));
+    if driver {
+        Ok(())
+    } else {
+        Err(RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()))
     }
-    Ok(Box::new(Engine::<crate::kernels::Cuda>::new(graph, source, passes, Default::default())?))
 }
 
 struct Engine<B: Kernels> {
@@ -140,6 +153,7 @@ impl<B: Kernels> Engine<B> {
             let module = match source {
                 Weights::Seed(seed) => GraphModule::init(graph, seed, &device),
                 Weights::File(file) => GraphModule::load(graph, &device, weights::reader(graph, file)?)?,
+                Weights::Tensors(tensors) => GraphModule::load(graph, &device, |slot| in_memory(tensors, slot))?,
             };
             return Ok(Self { plan, module, optimized: None, device });
         }
@@ -153,6 +167,9 @@ impl<B: Kernels> Engine<B> {
                 })?
             }
             Weights::File(file) => GraphModule::load_both(graph, &optimized, &device, weights::reader(graph, file)?)?,
+            Weights::Tensors(tensors) => {
+                GraphModule::load_both(graph, &optimized, &device, |slot| in_memory(tensors, slot))?
+            }
         };
         let optimized = Some((Plan::new(Arc::new(optimized.graph)), joined));
         Ok(Self { plan, module, optimized, device })
@@ -181,6 +198,12 @@ impl<B: Kernels> Engine<B> {
         }
         self.plan.bind(inputs)
     }
+}
+
+/// The elements of a parameter among tensors in memory.
+fn in_memory(tensors: &BTreeMap<String, HostTensor>, slot: &Slot) -> Result<Vec<f32>, RunError> {
+    let found = tensors.get(&slot.path).filter(|tensor| tensor.shape == slot.shape);
+    found.map(HostTensor::to_f32).ok_or_else(|| RunError::Unsupported(format!("there is no tensor for `{}`", slot.path)))
 }
 
 /// Labels that no row of the table they are looked up in belongs to.

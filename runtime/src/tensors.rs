@@ -9,7 +9,7 @@ use crate::host::{HostData, HostTensor};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// A mapped file of tensors.
@@ -42,6 +42,13 @@ impl TensorFile {
     fn view(&self) -> Result<SafeTensors<'_>, RunError> {
         SafeTensors::deserialize(&self.map)
             .map_err(|error| RunError::file(&self.path, format!("this is not a sound safetensors file: {error}")))
+    }
+
+    /// Remarks in the header.
+    pub fn remarks(&self) -> Result<BTreeMap<String, String>, RunError> {
+        let (_, header) = SafeTensors::read_metadata(&self.map)
+            .map_err(|error| RunError::file(&self.path, format!("this is not a sound safetensors file: {error}")))?;
+        Ok(header.metadata().iter().flatten().map(|(name, text)| (name.clone(), text.clone())).collect())
     }
 
     /// The header, read once for many tensors.
@@ -174,11 +181,43 @@ impl safetensors::View for Outgoing<'_> {
 
 /// Writes tensors under their names. The file appears whole or not at all.
 pub fn write(path: &Path, tensors: &BTreeMap<String, HostTensor>) -> Result<(), RunError> {
+    write_with(path, tensors, None)
+}
+
+/// The same with remarks in the header.
+pub fn write_with(
+    path: &Path,
+    tensors: &BTreeMap<String, HostTensor>,
+    remarks: Option<HashMap<String, String>>,
+) -> Result<(), RunError> {
     let views = tensors.iter().map(|(name, tensor)| (name.as_str(), Outgoing(tensor)));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| RunError::file(path, error))?;
+    let file = beside(path)?;
     // One tensor at a time, so that a model is not in memory once more as bytes.
-    safetensors::serialize_to_file(views, None, file.path()).map_err(|error| RunError::file(path, error))?;
+    safetensors::serialize_to_file(views, remarks, file.path()).map_err(|error| RunError::file(path, error))?;
+    put(file, path)
+}
+
+/// Writes a file that appears whole or not at all.
+pub fn write_whole(path: &Path, fill: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>) -> Result<(), RunError> {
+    let mut file = beside(path)?;
+    fill(file.as_file_mut()).map_err(|error| RunError::file(path, error))?;
+    put(file, path)
+}
+
+/// A file without a name yet, in the folder where it will have one.
+fn beside(path: &Path) -> Result<tempfile::NamedTempFile, RunError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // Those of the temporary kind are for their owner alone.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(|error| RunError::file(path, error))
+}
+
+fn put(file: tempfile::NamedTempFile, path: &Path) -> Result<(), RunError> {
     file.as_file().sync_all().map_err(|error| RunError::file(path, error))?;
     file.persist(path).map_err(|error| RunError::file(path, error.error))?;
     Ok(())

@@ -79,21 +79,21 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
     let mut forward = Comparison::new(options.seeds);
     for (node, figure) in &measured.values {
         if has_numbers(&graph, *node) && graph.node(*node).op().is_some() {
-            forward.compare(|| super::run::place(&graph, *node), "value", signal.at(*node), *figure);
+            forward.compare(|| graph.place(*node), "value", signal.at(*node), *figure);
         }
     }
     let mut shared = Comparison::new(options.seeds);
     for (node, figure) in &measured.shared {
         if has_numbers(&graph, *node) && graph.node(*node).op().is_some() {
             let predicted = signal.shared(&graph, *node);
-            shared.compare(|| super::run::place(&graph, *node), "shared", &predicted, *figure);
+            shared.compare(|| graph.place(*node), "shared", &predicted, *figure);
         }
     }
     let mut backward = Comparison::new(options.seeds);
     for (scope, own) in &predicted {
         for input in own.arriving().iter().chain(own.members()) {
             if let (Some(figure), true) = (measured.gradients.get(&(*scope, *input)), has_numbers(&graph, *input)) {
-                let place = || format!("{} <- {}", graph.scope(*scope).path, super::run::place(&graph, *input));
+                let place = || format!("{} <- {}", graph.scope(*scope).path, graph.place(*input));
                 backward.compare(place, "gain", own.at(*input), *figure);
             }
         }

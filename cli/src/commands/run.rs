@@ -67,7 +67,7 @@ pub fn passes(no_opt: bool) -> Passes {
 }
 
 /// Says before a long run that its result could not be written.
-fn can_write(path: &Path) -> Result<(), String> {
+pub fn can_write(path: &Path) -> Result<(), String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if path.is_dir() {
         return Err(format!("{}: this is a folder", path.display()));
@@ -136,16 +136,6 @@ pub fn read_inputs(graph: &Graph, path: &Path) -> Result<Vec<HostTensor>, RunErr
 pub fn open_sizes(graph: &Graph) -> Vec<String> {
     let open = graph.symbols().into_iter().filter(|symbol| !graph.typical.contains_key(symbol));
     open.map(|symbol| format!("--set {symbol}=..")).collect()
-}
-
-/// Where a value comes from: its own path, or its operator and the path of the block it is in.
-pub fn place(graph: &Graph, id: NodeId) -> String {
-    let node = graph.node(id);
-    let operator = node.op().map_or("input", archc_compiler::ops::Op::name);
-    match &node.path {
-        Some(path) => path.to_string(),
-        None => format!("{} {operator} #{}", graph.scope(node.scope).path, id.0).trim_start().to_owned(),
-    }
 }
 
 /// Inputs of the sizes that are typical, with normal features.

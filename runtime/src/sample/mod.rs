@@ -1,0 +1,223 @@
+//! Samples of a model: its process, a sampler, guidance.
+//!
+//! The network runs on its device; the arithmetic of samplers is done on the host in double precision, which costs
+//! nothing beside a network. Noise is drawn on the host from streams of its own for every sample, so that a sample depends
+//! on its seed and place alone, and not on how many are drawn at a time.
+
+mod plan;
+
+pub use plan::Method;
+
+use crate::error::RunError;
+use crate::host::HostTensor;
+use crate::init;
+use crate::interface::Interface;
+use crate::session::{Request, Session};
+use archc_compiler::ir::Graph;
+use archc_process::{Guidance, Network, Output};
+use rand::distr::Distribution;
+use rand_distr::StandardNormal;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What to sample.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub method: Method,
+    /// The class of every sample; as many samples are drawn as there are labels. Ignored by a model without classes.
+    pub labels: Vec<i64>,
+    /// 1 asks the network once; everything else needs a prediction without a condition.
+    pub guidance: f64,
+    /// Share of a guided prediction that gets the deviation of the conditional one (Lin et al. 2024).
+    pub rescale: f64,
+    pub seed: u64,
+    /// The shape of one sample.
+    pub shape: Vec<usize>,
+    /// Samples that go through the network at a time.
+    pub batch: usize,
+    /// Inputs that the process knows nothing about, for all samples or with one row for all; `uncond.NAME` is what stands
+    /// in its place where there is no condition.
+    pub conditions: BTreeMap<String, HostTensor>,
+}
+
+/// Draws samples, `[samples, ..]`. `watch` is told after every step how many of how many are done.
+pub fn draw(
+    session: &dyn Session,
+    graph: &Graph,
+    order: &Order,
+    mut watch: impl FnMut(usize, usize),
+) -> Result<HostTensor, RunError> {
+    let interface = Interface::of(graph)?;
+    let plan = order.method.plan(&interface.process)?;
+    let guidance = Guidance::new(order.guidance, order.rescale)?;
+    check(&interface, graph, order)?;
+    let (count, width) = (order.labels.len(), order.shape.iter().product::<usize>());
+    let batch = order.batch.max(1);
+    let total = plan.steps() * count.div_ceil(batch);
+    let mut done = 0;
+    let mut samples = Vec::with_capacity(count * width);
+    for first in (0..count).step_by(batch) {
+        let own = first..(first + batch).min(count);
+        let start: Vec<f32> = noise(order.seed, "start", own.clone(), width);
+        let start = start.into_iter().map(|noise| (f64::from(noise) * plan.start()) as f32).collect();
+        let mut drawn = |step: usize, _: &Vec<f32>| noise(order.seed, &format!("step.{step}"), own.clone(), width);
+        let model = Model { session, graph, interface: &interface, order, guidance: &guidance, own: own.clone() };
+        let mut network = Network {
+            network: |x: &Vec<f32>, told: f64| model.predict(x, told),
+            scale: interface.process.schedule.scale(),
+            prediction: interface.process.prediction,
+            precondition: interface.process.precondition,
+        };
+        let finished = plan.sample(start, &mut network, &mut drawn, |_, _| {
+            done += 1;
+            watch(done, total);
+        })?;
+        samples.extend(finished);
+    }
+    let shape = std::iter::once(count).chain(order.shape.iter().copied()).collect();
+    Ok(HostTensor::f32(shape, samples))
+}
+
+/// Unit noise for samples, each from a stream of its own.
+fn noise(seed: u64, purpose: &str, samples: Range<usize>, width: usize) -> Vec<f32> {
+    let of = |sample: usize| {
+        let stream = init::stream(seed, &format!("sample.{sample}.{purpose}"));
+        Distribution::<f32>::sample_iter(StandardNormal, stream).take(width)
+    };
+    samples.flat_map(of).collect()
+}
+
+/// Labels and conditions that the model can be given.
+fn check(interface: &Interface, graph: &Graph, order: &Order) -> Result<(), RunError> {
+    let mut problems = vec![];
+    if order.labels.is_empty() {
+        problems.push("no samples are asked for".to_owned());
+    }
+    let guided = order.guidance != 1.0;
+    if let Some(label) = interface.label {
+        let most = label.null.unwrap_or(label.classes - 1);
+        if let Some(wrong) = order.labels.iter().find(|own| **own < 0 || **own > most) {
+            let classes = label.classes;
+            problems.push(format!(
+                "there is no class {wrong}: {} has {classes}, from 0 to {}",
+                graph.name(),
+                classes - 1
+            ));
+        }
+    }
+    for condition in &interface.conditions {
+        let (name, ty) = (&condition.name, &condition.ty);
+        match order.conditions.get(name) {
+            None => problems.push(format!("`{name}` ({ty}) is needed: give it with --inputs")),
+            Some(tensor) => {
+                let rows = tensor.shape.first().copied().unwrap_or(0);
+                if rows != 1 && rows != order.labels.len() {
+                    problems.push(format!("`{name}` has {rows} rows for {} samples", order.labels.len()));
+                }
+            }
+        }
+    }
+    let has_null = interface.label.is_some_and(|label| label.null.is_some());
+    let has_unconditional = order.conditions.keys().any(|name| name.starts_with("uncond."));
+    if guided && !has_null && !has_unconditional {
+        problems.push(format!(
+            "guidance needs a prediction without a condition, and {} has none: `drop_label` adds a null class to its \
+             labels, or `--inputs` holds an `uncond.NAME` for an input",
+            graph.name()
+        ));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(RunError::Inputs { problems }) }
+}
+
+/// A network with its conditions for some samples.
+struct Model<'a> {
+    session: &'a dyn Session,
+    graph: &'a Graph,
+    interface: &'a Interface,
+    order: &'a Order,
+    guidance: &'a Guidance,
+    own: Range<usize>,
+}
+
+impl Model<'_> {
+    /// What the network says, guided: conditional and unconditional predictions come from one batch.
+    fn predict(&self, x: &[f32], told: f64) -> Result<Output<Vec<f32>>, RunError> {
+        let guided = self.order.guidance != 1.0;
+        let rounds = if guided { 2 } else { 1 };
+        let rows = self.own.len() * rounds;
+        let shape: Vec<usize> = std::iter::once(rows).chain(self.order.shape.iter().copied()).collect();
+        let noisy = HostTensor::f32(shape, x.repeat(rounds));
+        let told = vec![told as f32; rows];
+        let mut labels: Vec<i64> = self.order.labels.get(self.own.clone()).unwrap_or_default().to_vec();
+        if guided {
+            let null = self.interface.label.and_then(|label| label.null);
+            let free: Vec<i64> = labels.iter().map(|label| null.unwrap_or(*label)).collect();
+            labels.extend(free);
+        }
+        let conditions = self.conditions(guided);
+        let inputs = self.interface.inputs(self.graph, noisy, &told, &labels, &conditions)?;
+        let response = self.session.run(&Request { inputs, ..Request::default() })?;
+        let output = response.outputs.into_iter().next().map(HostTensor::into_f32).unwrap_or_default();
+        Ok(self.combine(&output, x.len() / self.own.len().max(1), guided))
+    }
+
+    /// The rows of the other inputs for these samples, and again without the condition.
+    fn conditions(&self, guided: bool) -> BTreeMap<String, HostTensor> {
+        let of = |name: &str| self.order.conditions.get(name).map(|tensor| rows(tensor, self.own.clone()));
+        let mut found = BTreeMap::new();
+        for condition in &self.interface.conditions {
+            let Some(own) = of(&condition.name) else { continue };
+            let tensor = if guided {
+                let free = of(&format!("uncond.{}", condition.name)).unwrap_or_else(|| own.clone());
+                own.followed_by(&free)
+            } else {
+                own
+            };
+            found.insert(condition.name.clone(), tensor);
+        }
+        found
+    }
+
+    /// Splits what the network gave into prediction and variance, and guides each sample.
+    fn combine(&self, output: &[f32], width: usize, guided: bool) -> Output<Vec<f32>> {
+        let learns = self.interface.learns_variance();
+        let per_sample = if learns { 2 * width } else { width };
+        let (mut prediction, mut variance) = (vec![], vec![]);
+        let (conditional, free) = output.split_at((per_sample * self.own.len()).min(output.len()));
+        for (at, own) in conditional.chunks(per_sample.max(1)).enumerate() {
+            // Channels come first in an image, last in tokens; halves of channels are halves of an image's memory.
+            let (mean, spread) = self.halves(own, width);
+            if guided {
+                let other = free.chunks(per_sample.max(1)).nth(at).unwrap_or(own);
+                prediction.extend(self.guidance.apply(&mean, &self.halves(other, width).0));
+            } else {
+                prediction.extend(mean);
+            }
+            variance.extend(spread);
+        }
+        Output { prediction, variance: learns.then_some(variance) }
+    }
+
+    /// Prediction and variance of one sample.
+    fn halves(&self, own: &[f32], width: usize) -> (Vec<f32>, Vec<f32>) {
+        if !self.interface.learns_variance() {
+            return (own.to_vec(), vec![]);
+        }
+        let inner = self.interface.run_of_channels(self.graph, &self.order.shape);
+        let (mut mean, mut spread) = (Vec::with_capacity(width), Vec::with_capacity(width));
+        for pair in own.chunks(2 * inner.max(1)) {
+            let (first, second) = pair.split_at(inner.min(pair.len()));
+            mean.extend_from_slice(first);
+            spread.extend_from_slice(second);
+        }
+        (mean, spread)
+    }
+}
+
+/// Some rows of a tensor, or its one row as often.
+fn rows(tensor: &HostTensor, own: Range<usize>) -> HostTensor {
+    if tensor.shape.first() == Some(&1) {
+        return tensor.rows(&vec![0; own.len()]);
+    }
+    tensor.rows(&own.collect::<Vec<_>>())
+}

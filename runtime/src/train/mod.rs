@@ -1,0 +1,109 @@
+//! Training a model by the process that its spec declares.
+//!
+//! ```text
+//! DataSet --batch--> noisy samples, what to say of them     (seed, number)
+//!         --loss--> weighted error, on a tape
+//!         --learner--> gradients, AdamW, averages
+//!         --checkpoint--> states on disk
+//! ```
+//!
+//! Everything random is drawn on the host from named streams of one seed: on the CPU, training twice gives the same bits,
+//! whether or not it was interrupted.
+
+mod batch;
+pub mod checkpoint;
+mod learner;
+mod loss;
+mod observe;
+mod recipe;
+mod segments;
+
+pub use batch::{Batch, Batches};
+pub use learner::{BlockMoments, Report, Trainer, open};
+pub use recipe::{Precision, Recipe};
+
+use crate::data::DataSet;
+use crate::error::RunError;
+use crate::session::Device;
+use archc_compiler::ir::Graph;
+use checkpoint::Checkpoint;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Trains a model. `each` sees every update and may stop; what the model has become is the trainer's.
+///
+/// Training ends with an error where a loss or a gradient is no longer finite; the update that would have spread it is not
+/// made.
+pub fn fit(
+    graph: &Arc<Graph>,
+    data: &DataSet,
+    recipe: &Recipe,
+    device: Device,
+    from: Option<&Checkpoint>,
+    mut each: impl FnMut(&Report, &dyn Trainer) -> Result<ControlFlow<()>, RunError>,
+) -> Result<Box<dyn Trainer>, RunError> {
+    let mut trainer = open(graph, recipe, device)?;
+    if let Some(checkpoint) = from {
+        trainer.restore(checkpoint.step, &checkpoint.tensors)?;
+    }
+    let mut batches = Batches::new(graph, data, recipe.batch, recipe.seed)?;
+    let passes = recipe.accumulate as u64;
+    while trainer.step() < recipe.steps {
+        let step = trainer.step();
+        let own: Result<Vec<Batch>, RunError> =
+            (step * passes..(step + 1) * passes).map(|number| batches.get(number)).collect();
+        let measure = recipe.watch_every > 0 && step.is_multiple_of(recipe.watch_every);
+        let report = trainer.update(&own?, measure)?;
+        if each(&report, &*trainer)?.is_break() {
+            break;
+        }
+    }
+    Ok(trainer)
+}
+
+/// What became of a model in some updates.
+#[derive(Clone, Debug, Default)]
+pub struct Experiment {
+    /// Of every update.
+    pub losses: Vec<f64>,
+    /// Of every update, before clipping.
+    pub gradient_norms: Vec<f64>,
+    /// How far each parameter has moved: the root of the mean square of the difference from where it started.
+    pub movement: BTreeMap<String, f64>,
+    /// Why training ended early.
+    pub stopped: Option<String>,
+}
+
+/// Trains a model on the CPU and reports how it went: evidence for what is said about a network before it is trained.
+pub fn experiment(graph: &Arc<Graph>, data: &DataSet, recipe: &Recipe) -> Result<Experiment, RunError> {
+    let mut found = Experiment::default();
+    let start = open(graph, recipe, Device::Cpu)?.parameters();
+    let mut last = start.clone();
+    let result = fit(graph, data, recipe, Device::Cpu, None, |report, trainer| {
+        found.losses.push(report.loss);
+        found.gradient_norms.push(report.gradient_norm);
+        // Training that breaks off leaves no trainer behind.
+        if report.step == recipe.steps || report.step.is_multiple_of(16) {
+            last = trainer.parameters();
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    match result {
+        Ok(trainer) => last = trainer.parameters(),
+        Err(error @ RunError::NotFinite { .. }) => found.stopped = Some(error.to_string()),
+        Err(error) => return Err(error),
+    }
+    for (name, before) in start {
+        let Some(after) = last.get(&name) else { continue };
+        let (before, after) = (before.into_f32(), after.to_f32());
+        let squares: f64 = before.iter().zip(&after).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        found.movement.insert(name, (squares / before.len().max(1) as f64).sqrt());
+    }
+    Ok(found)
+}
+
+/// What tells the states of one model from those of another: a hash of its graph, with its process.
+pub fn fingerprint(graph: &Graph) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(graph.to_text().as_bytes()))
+}
