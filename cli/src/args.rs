@@ -40,6 +40,12 @@ pub enum Command {
     /// Run a model and report on its output
     #[cfg(feature = "run")]
     Run(Run),
+    /// Draw samples from a trained model
+    #[cfg(feature = "run")]
+    Sample(Sample),
+    /// Train a model by its process
+    #[cfg(feature = "run")]
+    Train(Train),
 }
 
 /// A model, and what is set about it.
@@ -363,4 +369,144 @@ impl From<Device> for archc_runtime::Device {
             Device::Cuda => archc_runtime::Device::Cuda,
         }
     }
+}
+
+#[cfg(feature = "run")]
+#[derive(Debug, Args)]
+pub struct Sample {
+    /// The folder of a run, or a spec: `FILE` or `FILE#name`
+    #[arg(value_name = "RUN_OR_SPEC")]
+    pub spec: String,
+    /// Set a hyperparameter or a size of a spec
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Parameters by published name; those of a run unless given
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub weights: Option<PathBuf>,
+    /// ddpm, ddim, euler, euler_a, heun, dpmpp_2m or flow_euler; without it, what is usual for the schedule
+    #[arg(long)]
+    pub sampler: Option<String>,
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: u32,
+    /// How far predictions are moved away from those without a condition; 1 does not
+    #[arg(long, default_value_t = 1.0)]
+    pub guidance: f64,
+    /// Share of a guided prediction that gets the deviation of the conditional one
+    #[arg(long, default_value_t = 0.0)]
+    pub rescale: f64,
+    /// Classes, `0,1,2`; without them, all in turn
+    #[arg(long, value_delimiter = ',')]
+    pub labels: Vec<i64>,
+    /// Samples; with --labels, of each of them
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Steps of a chain that are visited: linspace, leading or trailing
+    #[arg(long)]
+    pub spacing: Option<String>,
+    /// Share of new noise, for ddim
+    #[arg(long, default_value_t = 0.0)]
+    pub eta: f64,
+    /// Noise that is added over all steps, for heun
+    #[arg(long, default_value_t = 0.0)]
+    pub churn: f64,
+    /// Space the steps of a chain as in EDM
+    #[arg(long)]
+    pub karras: bool,
+    /// Limit what is expected of the data to -CLIP..CLIP at each step, for ddpm and ddim
+    #[arg(long)]
+    pub clip: Option<f64>,
+    /// Other inputs by name, `uncond.NAME` for those without a condition
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub inputs: Option<PathBuf>,
+    /// Samples that go through the network at a time
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Samples in a row of the picture
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub columns: Option<u32>,
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// The picture; the tensors are written beside it. For tensors alone, a name that ends in .safetensors
+    #[arg(long, value_name = "PNG")]
+    pub out: PathBuf,
+}
+
+#[cfg(feature = "run")]
+#[derive(Debug, Args)]
+pub struct Train {
+    #[command(flatten)]
+    pub target: Target,
+    /// A folder of PNG or JPEG images, with a subfolder for each class; or a file of arrays: npz, npy, IDX
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// Classes of arrays that come without them: npy or IDX
+    #[arg(long, value_name = "FILE")]
+    pub data_labels: Option<PathBuf>,
+    /// What becomes -1 and 1; 0,255 for bytes unless given, other numbers are taken as they are
+    #[arg(long, value_name = "LOW,HIGH", value_delimiter = ',', allow_hyphen_values = true)]
+    pub range: Vec<f32>,
+    /// The folder of the run
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+    /// Go on with the run in that folder
+    #[arg(long)]
+    pub resume: bool,
+    /// Updates of the parameters
+    #[arg(long, default_value_t = 10_000)]
+    pub steps: u64,
+    /// Samples in one pass
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Passes for one update
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub accumulate: u32,
+    /// Learning rate of AdamW
+    #[arg(long, default_value_t = 1e-4)]
+    pub lr: f64,
+    /// Updates over which the learning rate grows
+    #[arg(long, default_value_t = 100)]
+    pub warmup: u64,
+    /// What is left of the learning rate at the end, along a cosine; 1 keeps it
+    #[arg(long, default_value_t = 0.0)]
+    pub final_lr: f64,
+    /// Decay of weights; norms and biases have none
+    #[arg(long, default_value_t = 0.0)]
+    pub weight_decay: f64,
+    /// Largest norm of the gradients; 0 for none
+    #[arg(long, default_value_t = 1.0)]
+    pub clip: f64,
+    /// Decay of the average of parameters that samples are drawn with
+    #[arg(long, default_value_t = 0.999)]
+    pub ema: f64,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// What products and convolutions compute with; parameters are always f32
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub dtype: Precision,
+    /// Save memory: run the network in so many parts, each once more on the way back
+    #[arg(long, value_name = "PARTS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub recompute: u32,
+    /// Updates between checkpoints; 0 saves at the end alone
+    #[arg(long, default_value_t = 500)]
+    pub save_every: u64,
+    /// Checkpoints that are kept
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: u32,
+    /// Updates between pictures of samples; 0 makes none
+    #[arg(long, default_value_t = 1000)]
+    pub sample_every: u64,
+    /// Updates between measurements of blocks; 0 makes none
+    #[arg(long, default_value_t = 100)]
+    pub watch_every: u64,
+}
+
+#[cfg(feature = "run")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    F32,
+    Bf16,
 }

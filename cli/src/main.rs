@@ -8,6 +8,8 @@ mod commands;
 mod files;
 mod output;
 mod render;
+#[cfg(feature = "run")]
+mod run_folder;
 mod target;
 
 use args::{Arguments, Command};
@@ -55,6 +57,10 @@ fn main() -> ExitCode {
         Command::Probe(options) => commands::probe::run(&options),
         #[cfg(feature = "run")]
         Command::Run(options) => commands::run::run(&options),
+        #[cfg(feature = "run")]
+        Command::Sample(options) => commands::sample::run(&options),
+        #[cfg(feature = "run")]
+        Command::Train(options) => commands::train::run(&options),
     };
     match result {
         Ok(outcome) => outcome.into(),

@@ -21,6 +21,12 @@ pub fn error(message: &str) {
     let _ = writeln!(std::io::stderr(), "error: {message}");
 }
 
+/// Says on standard error what a person should know while the program goes on.
+#[cfg(feature = "run")]
+pub fn warning(message: &str) {
+    let _ = writeln!(std::io::stderr(), "warning: {message}");
+}
+
 /// Columns of equal width with two blanks between; `numeric` columns are aligned to the right.
 pub fn table(header: &[&str], rows: &[Vec<String>], numeric: &[usize]) -> String {
     let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();

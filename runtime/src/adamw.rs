@@ -41,6 +41,19 @@ impl<B: Kernels> Default for Moments<B> {
 pub type Gradients<B> = Vec<Option<FloatTensor<B>>>;
 
 impl AdamW {
+    /// What the `step`-th update of a parameter does, counted from 1.
+    pub fn update(&self, step: u64, learning_rate: f64, decays: bool) -> Update {
+        let step = i32::try_from(step).unwrap_or(i32::MAX);
+        Update {
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            eps: self.eps as f32,
+            rate: (learning_rate / (1.0 - self.beta1.powi(step))) as f32,
+            decay: if decays { (learning_rate * self.weight_decay) as f32 } else { 0.0 },
+            correction: (1.0 / (1.0 - self.beta2.powi(step)).sqrt()) as f32,
+        }
+    }
+
     /// Takes one step. Weights decay where `decays` says so; parameters without a gradient stay.
     pub fn step<A: Tape>(
         &self,
@@ -52,15 +65,8 @@ impl AdamW {
     ) -> GraphModule<A> {
         moments.step += 1;
         moments.of.resize_with(module.slots.len(), || None);
-        let step = i32::try_from(moments.step).unwrap_or(i32::MAX);
-        let update = |slot: &Slot| Update {
-            beta1: self.beta1 as f32,
-            beta2: self.beta2 as f32,
-            eps: self.eps as f32,
-            rate: (learning_rate / (1.0 - self.beta1.powi(step))) as f32,
-            decay: if decays(slot) { (learning_rate * self.weight_decay) as f32 } else { 0.0 },
-            correction: (1.0 / (1.0 - self.beta2.powi(step)).sqrt()) as f32,
-        };
+        let step = moments.step;
+        let update = |slot: &Slot| self.update(step, learning_rate, decays(slot));
         let mut own = moments.of.iter_mut().zip(gradients);
         module.updated(|slot, parameter| {
             let Some((moments, Some(grad))) = own.next() else { return parameter };

@@ -203,7 +203,9 @@ impl<B: Kernels> Engine<B> {
 /// The elements of a parameter among tensors in memory.
 fn in_memory(tensors: &BTreeMap<String, HostTensor>, slot: &Slot) -> Result<Vec<f32>, RunError> {
     let found = tensors.get(&slot.path).filter(|tensor| tensor.shape == slot.shape);
-    found.map(HostTensor::to_f32).ok_or_else(|| RunError::Unsupported(format!("there is no tensor for `{}`", slot.path)))
+    found
+        .map(HostTensor::to_f32)
+        .ok_or_else(|| RunError::Unsupported(format!("there is no tensor for `{}`", slot.path)))
 }
 
 /// Labels that no row of the table they are looked up in belongs to.
@@ -264,9 +266,7 @@ impl<B: Kernels> Session for Engine<B> {
     }
 
     fn parameters(&self) -> Vec<(String, HostTensor)> {
-        let tensor = |(slot, data): (&crate::module::Slot, Vec<f32>)| {
-            (slot.path.clone(), HostTensor::f32(slot.shape.clone(), data))
-        };
+        let tensor = |(slot, data): (&Slot, Vec<f32>)| (slot.path.clone(), HostTensor::f32(slot.shape.clone(), data));
         self.module.published().map(tensor).collect()
     }
 }

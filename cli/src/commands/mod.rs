@@ -16,3 +16,7 @@ pub mod predict;
 pub mod probe;
 #[cfg(feature = "run")]
 pub mod run;
+#[cfg(feature = "run")]
+pub mod sample;
+#[cfg(feature = "run")]
+pub mod train;

@@ -1,0 +1,152 @@
+//! `archc sample`
+
+use crate::args::{Sample, Settings, Target};
+use crate::run_folder::{self, Manifest};
+use crate::{Outcome, output, target};
+use archc_compiler::ir::Graph;
+use archc_runtime::sample::{Method, Order, draw};
+use archc_runtime::tensors::{self, TensorFile};
+use archc_runtime::{Device, HostTensor, Interface, Weights, open, picture};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Samples that are drawn where nothing says how many.
+const USUAL: i64 = 16;
+
+pub fn run(options: &Sample) -> Result<Outcome, String> {
+    super::run::can_write(&options.out)?;
+    let folder = Path::new(&options.spec);
+    let is_run = run_folder::manifest(folder).is_file();
+    let (graph, shape) = if is_run {
+        let manifest = Manifest::read(folder)?;
+        let compiled = manifest.compiled()?;
+        let graph = compiled.graph.ok_or_else(|| format!("{}: its spec does not compile any more", options.spec))?;
+        (graph, Some(manifest.shape))
+    } else {
+        let settings = Settings { set: options.set.clone(), budget: None };
+        let Some((_, graph)) = target::graph(&Target { spec: options.spec.clone(), settings })? else {
+            return Ok(Outcome::Findings);
+        };
+        (graph, None)
+    };
+    let explain = |error: archc_runtime::RunError| error.to_string();
+    let graph = Arc::new(graph);
+    let interface = Interface::of(&graph).map_err(explain)?;
+    let shape = match shape {
+        Some(shape) => shape,
+        None => interface.sample_shape(&graph, &graph.typical).map_err(explain)?,
+    };
+    let weights = match &options.weights {
+        Some(path) => path.clone(),
+        None if is_run => run_folder::weights(folder),
+        None => return Err("a spec by itself has no weights: give them with --weights".to_owned()),
+    };
+    let weights = TensorFile::open(&weights).map_err(explain)?;
+    let order = Order {
+        method: method(options),
+        labels: labels(options, &interface)?,
+        guidance: options.guidance,
+        rescale: options.rescale,
+        seed: options.seed,
+        shape,
+        batch: options.batch as usize,
+        conditions: conditions(options.inputs.as_deref())?,
+    };
+    // Options are looked at before the weights are loaded.
+    order.method.name(&interface.process).map_err(explain)?;
+    let session = open(&graph, Device::from(options.device), Weights::File(&weights)).map_err(explain)?;
+    let start = Instant::now();
+    let bar = progress("sampling");
+    let watch = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    let samples = draw(&*session, &graph, &order, watch).map_err(explain)?;
+    bar.finish_and_clear();
+    report(options, &graph, &interface, &order, &samples, start.elapsed().as_secs_f64())?;
+    Ok(Outcome::Clean)
+}
+
+fn report(
+    options: &Sample,
+    graph: &Graph,
+    interface: &Interface,
+    order: &Order,
+    samples: &HostTensor,
+    seconds: f64,
+) -> Result<(), String> {
+    let explain = |error: archc_runtime::RunError| error.to_string();
+    let name = order.method.name(&interface.process).map_err(explain)?;
+    let (count, steps) = (order.labels.len(), order.method.steps);
+    output::line(format!("{count} samples of {} by {name} in {steps} steps: {seconds:.1} s", graph.name()));
+    let raw = options.out.with_extension("safetensors");
+    let mut tensors = BTreeMap::from([("samples".to_owned(), samples.clone())]);
+    if interface.label.is_some() {
+        tensors.insert("labels".to_owned(), HostTensor::i64(vec![count], order.labels.clone()));
+    }
+    tensors::write(&raw, &tensors).map_err(explain)?;
+    output::line(format!("tensors written to {}", raw.display()));
+    if raw != options.out {
+        picture::write_grid(&options.out, samples, columns(count, options.columns)).map_err(explain)?;
+        output::line(format!("picture written to {}", options.out.display()));
+    }
+    let broken = samples.statistics().not_finite;
+    if broken > 0 {
+        return Err(format!("{broken} values of the samples are not finite"));
+    }
+    Ok(())
+}
+
+/// Samples in a row of the picture.
+pub fn columns(count: usize, asked: Option<u32>) -> usize {
+    asked.map_or_else(|| (count as f64).sqrt().ceil() as usize, |columns| columns as usize)
+}
+
+fn method(options: &Sample) -> Method {
+    Method {
+        sampler: options.sampler.clone(),
+        steps: options.steps as usize,
+        spacing: options.spacing.clone(),
+        eta: options.eta,
+        churn: options.churn,
+        karras: options.karras,
+        clip: options.clip,
+    }
+}
+
+/// One class for each sample: those that were asked for, each `--count` times; or all classes in turn.
+fn labels(options: &Sample, interface: &Interface) -> Result<Vec<i64>, String> {
+    let Some(label) = interface.label else {
+        if !options.labels.is_empty() {
+            return Err("this model has no classes, so there is no use for --labels".to_owned());
+        }
+        return Ok(vec![0; options.count.map_or(USUAL as usize, |count| count as usize)]);
+    };
+    if options.labels.is_empty() {
+        let count = options.count.map_or(USUAL.max(label.classes.min(64)), i64::from);
+        return Ok((0..count).map(|at| at % label.classes).collect());
+    }
+    let each = options.count.unwrap_or(1) as usize;
+    Ok(options.labels.iter().flat_map(|label| std::iter::repeat_n(*label, each)).collect())
+}
+
+fn conditions(path: Option<&Path>) -> Result<BTreeMap<String, HostTensor>, String> {
+    let Some(path) = path else { return Ok(BTreeMap::new()) };
+    let explain = |error: archc_runtime::RunError| error.to_string();
+    let file = TensorFile::open(path).map_err(explain)?;
+    let read = file.tensors().map_err(explain)?;
+    read.names().into_iter().map(|name| Ok((name.clone(), read.read(&name).map_err(explain)?))).collect()
+}
+
+/// A bar on standard error, if that is a terminal.
+pub fn progress(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg} {eta_precise} left") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(what);
+    bar
+}
