@@ -5,11 +5,13 @@ use super::loss::{loss, number};
 use super::observe::{Fitted, Kept, Watch, fitted};
 use super::recipe::{Precision, Recipe};
 use super::segments::Segments;
+use crate::adamw::AdamW;
 use crate::constraint::force_weight_normalization;
 use crate::error::RunError;
 use crate::execute::{Mode, Run, Values};
 use crate::host::HostTensor;
 use crate::interface::Interface;
+use crate::kernels::adamw::AdamWKernel;
 use crate::kernels::{Kernels, Tape};
 use crate::module::{AnyParam, GraphModule, Slot, slots};
 use crate::plan::{Bindings, Plan};
@@ -18,7 +20,6 @@ use crate::value::Value;
 use archc_compiler::ir::{Graph, NodeId, ScopeId};
 use archc_compiler::ops::Op;
 use burn::backend::{Autodiff, Flex};
-use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, SimpleOptimizer};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::FloatTensorOps;
 use burn::tensor::{Shape, Tensor, TensorData};
@@ -112,7 +113,8 @@ struct Learner<A: Tape> {
     /// In the order of the slots, flat, in the layout of the module.
     values: Vec<Flat<A>>,
     averages: Vec<Flat<A>>,
-    moments: Vec<Option<AdamWState<A::InnerBackend, 1>>>,
+    /// Mean and mean square of the gradient of each that has had one.
+    moments: Vec<Option<[Flat<A>; 2]>>,
 }
 
 /// Gradients of one pass.
@@ -316,7 +318,8 @@ impl<A: Tape> Learner<A> {
     /// AdamW on every parameter that has a gradient, then the averages.
     fn apply(&mut self, gradients: Vec<Option<Flat<A>>>, scale: f64) {
         let rate = self.recipe.rate_at(self.step);
-        let (decayed, plain) = (self.optimizer(self.recipe.weight_decay), self.optimizer(0.0));
+        let (beta1, beta2) = self.recipe.betas;
+        let optimizer = AdamW { beta1, beta2, eps: self.recipe.epsilon, weight_decay: self.recipe.weight_decay };
         for (at, gradient) in gradients.into_iter().enumerate() {
             let (Some(gradient), Some(value), Some(moments), Some(slot)) =
                 (gradient, self.values.get_mut(at), self.moments.get_mut(at), self.slots.get(at))
@@ -324,10 +327,12 @@ impl<A: Tape> Learner<A> {
                 continue;
             };
             let gradient = if scale == 1.0 { gradient } else { gradient.mul_scalar(scale) };
-            let optimizer = if is_decayed(&self.plan.graph, at, slot) { &decayed } else { &plain };
-            let (new, state) = optimizer.step(rate, value.clone(), gradient, moments.take());
+            let [mean, square] = moments.take().unwrap_or_else(|| [gradient.zeros_like(), gradient.zeros_like()]);
+            let update = optimizer.update(self.step + 1, rate, is_decayed(&self.plan.graph, at, slot));
+            let moving = [value.clone(), mean, square].map(primitive);
+            let [new, mean, square] = A::InnerBackend::adamw(update, moving, primitive(gradient)).map(tensor);
             *value = new;
-            *moments = state;
+            *moments = Some([mean, square]);
         }
         if forces_weights(&self.plan.graph) {
             let forced = force_weight_normalization(&self.plan.graph, self.plain_module_f32());
@@ -347,15 +352,6 @@ impl<A: Tape> Learner<A> {
         };
         let parameters = self.slots.iter().zip(&self.values).map(param).collect();
         GraphModule { slots: self.slots.clone(), parameters }
-    }
-
-    fn optimizer(&self, weight_decay: f64) -> AdamW {
-        AdamWConfig::new()
-            .with_beta_1(self.recipe.betas.0 as f32)
-            .with_beta_2(self.recipe.betas.1 as f32)
-            .with_epsilon(self.recipe.epsilon as f32)
-            .with_weight_decay(weight_decay as f32)
-            .build()
     }
 
     /// Which value of a pass is the first that is not finite; or else, which gradient on the way back.
@@ -446,12 +442,12 @@ impl<A: Tape> Trainer for Learner<A> {
     fn state(&self) -> BTreeMap<String, HostTensor> {
         let mut state = BTreeMap::new();
         for (at, slot) in self.slots.iter().enumerate() {
-            let moments = self.moments.get(at).and_then(Option::as_ref).map(|state| &state.momentum);
+            let moments = self.moments.get(at).and_then(Option::as_ref);
             let tensors = [
                 self.values.get(at),
                 self.averages.get(at),
-                moments.map(|own| &own.moment_1),
-                moments.map(|own| &own.moment_2),
+                moments.map(|[mean, _]| mean),
+                moments.map(|[_, square]| square),
             ];
             for (kind, tensor) in STATE.iter().zip(tensors) {
                 if let Some(tensor) = tensor {
@@ -483,9 +479,7 @@ impl<A: Tape> Trainer for Learner<A> {
         for [value, average, first, second] in found {
             self.values.extend(value);
             self.averages.extend(average);
-            let moments = first
-                .zip(second)
-                .map(|(first, second)| AdamWState::new(AdaptiveMomentumState::new(step as usize, first, second)));
+            let moments = first.zip(second).map(|(mean, square)| [mean, square]);
             self.moments.push(moments);
         }
         Ok(())
@@ -527,6 +521,14 @@ fn in_block(graph: &Graph, node: NodeId) -> String {
     let scope = graph.scope(graph.node(node).scope);
     let place = graph.place(node);
     if scope.path.is_empty() { format!("`{place}`") } else { format!("`{place}`, in block `{}`", scope.path) }
+}
+
+fn primitive<B: Kernels>(tensor: Tensor<B, 1>) -> B::FloatTensorPrimitive {
+    tensor.into_primitive().tensor()
+}
+
+fn tensor<B: Kernels>(primitive: B::FloatTensorPrimitive) -> Tensor<B, 1> {
+    Value::<B>::Float(primitive).tensor()
 }
 
 fn is_finite<B: Kernels>(value: &Value<B>) -> bool {
