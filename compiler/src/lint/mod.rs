@@ -21,7 +21,7 @@ use crate::source::SourceMap;
 use crate::suggest::{did_you_mean, nearest};
 use archc_grammar::{Diagnostic, Fix, Level, Span};
 use indexmap::IndexMap;
-pub(crate) use noise::{Preconditioning, numbers_at, process_node};
+pub(crate) use noise::{Preconditioning, numbers_at, process_node, scalars_at};
 use rustc_hash::FxHashSet;
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -177,6 +177,7 @@ macro_rules! for_each_rule {
             dead_product => DeadProduct,
             deep_post_norm => DeepPostNorm,
             dilution => Dilution,
+            degenerate_time_embedding => DegenerateTimeEmbedding,
             eps_at_zero_snr => EpsAtZeroSnr,
             eps_dominates => EpsDominates,
             missing_bypass => MissingBypass,
@@ -185,11 +186,14 @@ macro_rules! for_each_rule {
             monotone_impossible => MonotoneImpossible,
             monotone_unproved => MonotoneUnproved,
             modulation_without_one => ModulationWithoutOne,
+            nan_noise_embedding => NanNoiseEmbedding,
             preconditioning_identity => PreconditioningIdentity,
             redundant_affine => RedundantAffine,
             residual_growth => ResidualGrowth,
             sigma_data_mismatch => SigmaDataMismatch,
             single_element_norm => SingleElementNorm,
+            saturated_gate => SaturatedGate,
+            softmax_as_gates => SoftmaxAsGates,
             softmax_singleton => SoftmaxSingleton,
             spatial_divisibility => SpatialDivisibility,
             straddling_norm => StraddlingNorm,

@@ -12,13 +12,22 @@ pub(crate) fn process_node(context: &Context<'_>) -> Option<NodeId> {
 
 /// Values of all nodes that are numbers and depend on nothing but sigma, at one sigma.
 pub(crate) fn numbers_at(graph: &Graph, sigma: f64) -> Vec<Option<f64>> {
+    numbers(graph, |id| (graph.node(id).ty.kind == Kind::Sigma).then_some(sigma))
+}
+
+/// Values of all nodes that are numbers and depend on nothing but one input, where it has that value.
+pub(crate) fn scalars_at(graph: &Graph, input: NodeId, value: f64) -> Vec<Option<f64>> {
+    numbers(graph, |id| (id == input).then_some(value))
+}
+
+fn numbers(graph: &Graph, given: impl Fn(NodeId) -> Option<f64>) -> Vec<Option<f64>> {
     let mut values: Vec<Option<f64>> = Vec::with_capacity(graph.node_count());
     for id in graph.node_ids() {
         let node = graph.node(id);
         let operands = graph.operands(id);
         let of = |operand: &NodeId| values.get(operand.index()).copied().flatten();
         let value = match &node.kind {
-            NodeKind::Input(_) => (node.ty.kind == Kind::Sigma).then_some(sigma),
+            NodeKind::Input(_) => given(id),
             NodeKind::Op(op) if node.ty.kind.is_scalar() => {
                 let given: Option<Vec<f64>> = operands.iter().map(of).collect();
                 given.and_then(|given| number(op, &given))
@@ -37,6 +46,8 @@ fn number(op: &Op, given: &[f64]) -> Option<f64> {
     }
     if let Op::Affine(affine) = op {
         given.first().map(|x| affine.scale * x + affine.shift)
+    } else if let Op::Clip(clip) = op {
+        given.first().map(|x| x.clamp(clip.low, clip.high))
     } else if let Op::Activation(activation) = op {
         given.first().map(|x| activation.function.value(*x))
     } else if let Op::Add(_) = op {
