@@ -228,8 +228,57 @@ impl<'a> Trace<'a> {
                 };
                 Some(Number::Item(list.clone(), at))
             }
+            ExprKind::If(choice) => {
+                let taken = choice.branches.iter().find_map(|(condition, body)| {
+                    self.holds(scope, condition, fields, depth + 1)
+                        .map_or(Some(None), |holds| holds.then_some(Some(body)))
+                });
+                explain(only_expression(taken.unwrap_or(choice.otherwise.as_ref())?)?)
+            }
+            // Whole numbers are converted where they are needed as such.
+            ExprKind::Call { callee, arguments } => match (&callee.kind, arguments.as_slice()) {
+                (ExprKind::Name(function), [argument]) if &**function == "int" => explain(&argument.value),
+                _ => None,
+            },
             _ => None,
         }
+    }
+
+    /// Whether a condition holds, if that is known. What is emitted has the branch that was taken.
+    fn holds(&self, scope: ScopeId, condition: &Expr, fields: &Fields, depth: usize) -> Option<bool> {
+        match &condition.kind {
+            ExprKind::Bool(value) => Some(*value),
+            ExprKind::Name(name) => match field(fields, name)? {
+                Shown::Bool(value) => Some(*value),
+                Shown::Int(_) | Shown::Float(_) | Shown::Text(_) | Shown::List(_) => None,
+            },
+            ExprKind::Unary { operators, operand } if operators.iter().all(|own| *own == UnaryOperator::Not) => {
+                Some(self.holds(scope, operand, fields, depth)? ^ (operators.len() % 2 == 1))
+            }
+            ExprKind::Chain { first, rest } => {
+                let [(operator, second)] = rest.as_slice() else { return None };
+                let value = |expr: &Expr| self.explain(scope, expr, fields, depth)?.value(fields);
+                let both = || Some((value(first)?, value(second)?));
+                match operator {
+                    Operator::Equal => both().map(|(a, b)| a == b),
+                    Operator::NotEqual => both().map(|(a, b)| a != b),
+                    Operator::Less => both().map(|(a, b)| a < b),
+                    Operator::LessOrEqual => both().map(|(a, b)| a <= b),
+                    Operator::Greater => both().map(|(a, b)| a > b),
+                    Operator::GreaterOrEqual => both().map(|(a, b)| a >= b),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The expression that is all of a body.
+fn only_expression(body: &Body) -> Option<&Expr> {
+    match body.statements.as_slice() {
+        [Statement { kind: StatementKind::Expr(value), .. }] => Some(value),
+        _ => None,
     }
 }
 

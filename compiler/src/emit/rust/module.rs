@@ -145,6 +145,14 @@ fn forward_docs(context: &Context<'_>, module: &Module) -> TokenStream {
     docs(&format!("# Shapes\n\n{}", lines.join("\n")))
 }
 
+fn literal(value: &Shown) -> String {
+    match value {
+        Shown::List(items) => format!("vec![{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
+        Shown::Float(value) => super::numbers::float(*value).to_string(),
+        Shown::Int(_) | Shown::Bool(_) | Shown::Text(_) => value.to_string(),
+    }
+}
+
 fn hyperparameter(own: &Hyperparameter) -> TokenStream {
     let name = ident(&own.name);
     let ty = match &own.value {
@@ -158,11 +166,7 @@ fn hyperparameter(own: &Hyperparameter) -> TokenStream {
     };
     let documentation = docs(&own.docs);
     let default = own.default.as_ref().map(|default| {
-        let text = match default {
-            Shown::List(_) => format!("vec!{default}"),
-            Shown::Float(value) => super::numbers::float(*value).to_string(),
-            other => other.to_string(),
-        };
+        let text = literal(default);
         quote!(#[config(default = #text)])
     });
     quote!(#documentation #default pub #name: #ty)
@@ -190,7 +194,7 @@ fn field(
             let count = numbers.render(count, Wanted::Whole);
             quote!((0..#count).map(|_| #first).collect())
         }
-        _ => quote!(vec![#(#made),*]),
+        _ => quote!(Vec::from([#(#made),*])),
     };
     Ok((quote!(Vec<#ty>), init))
 }
