@@ -1,6 +1,6 @@
 //! Activation functions: one pass over memory, where a composition takes up to six, in vectors and threads.
 
-use super::simd::{self, exp, normal_cdf, sigmoid, tanh};
+use super::simd::{self, Pairwise, Unary, exp, normal_cdf, sigmoid, tanh};
 use super::{Own, flex};
 use archc_compiler::ops::activation::Function;
 use burn::backend::{Autodiff, Flex};
@@ -61,49 +61,100 @@ fn gelu_tanh<B: Backend>(x: Tensor<B, 1>) -> Tensor<B, 1> {
 /// `2 sqrt(2/pi)`
 const TWICE: f32 = 1.595_769;
 
-/// Calls a function with the closure of an activation that has a kernel, or answers `None`.
-macro_rules! with_kernel {
-    ($function:expr, $derivative:expr, $apply:expr) => {
-        match ($function, $derivative) {
-            (Function::Exp, false) => Some($apply(|x: f32| exp(x))),
-            (Function::Exp, true) => Some($apply(|x: f32| exp(x))),
-            (Function::Gelu, false) => Some($apply(|x: f32| x * normal_cdf(x))),
-            (Function::Gelu, true) => Some($apply(|x: f32| {
-                // The density of the normal distribution, 1 / sqrt(2 pi) in front.
-                (x * 0.398_942_3).mul_add(exp(-0.5 * x * x), normal_cdf(x))
-            })),
-            (Function::GeluTanh, false) => {
-                Some($apply(|x: f32| x * sigmoid(TWICE * x * (0.044_715 * x).mul_add(x, 1.0))))
+/// A function and its derivative in vectors.
+trait Activation {
+    fn value(x: f32) -> f32;
+    fn slope(x: f32) -> f32;
+}
+
+struct Value<A>(A);
+/// The derivative times a gradient.
+struct Pull<A>(A);
+
+impl<A: Activation> Unary for Value<A> {
+    #[inline(always)]
+    fn of(x: f32) -> f32 {
+        A::value(x)
+    }
+}
+
+impl<A: Activation> Pairwise for Pull<A> {
+    #[inline(always)]
+    fn of(x: f32, grad: f32) -> f32 {
+        A::slope(x) * grad
+    }
+}
+
+/// Types for the functions with a kernel, and what is done with them.
+macro_rules! kernels {
+    ($($name:ident($x:ident) => $value:expr, $slope:expr;)*) => {
+        $(
+            struct $name;
+
+            impl Activation for $name {
+                #[inline(always)]
+                fn value($x: f32) -> f32 {
+                    $value
+                }
+
+                #[inline(always)]
+                fn slope($x: f32) -> f32 {
+                    $slope
+                }
             }
-            (Function::GeluTanh, true) => Some($apply(|x: f32| {
-                let gate = sigmoid(TWICE * x * (0.044_715 * x).mul_add(x, 1.0));
-                let slope = TWICE * (3.0 * 0.044_715 * x).mul_add(x, 1.0);
-                (x * gate * (1.0 - gate)).mul_add(slope, gate)
-            })),
-            (Function::QuickGelu, false) => Some($apply(|x: f32| x * sigmoid(1.702 * x))),
-            (Function::QuickGelu, true) => Some($apply(|x: f32| {
-                let gate = sigmoid(1.702 * x);
-                (1.702 * x * gate).mul_add(1.0 - gate, gate)
-            })),
-            (Function::Relu, false) => Some($apply(|x: f32| if x > 0.0 { x } else { 0.0 * x })),
-            (Function::Relu, true) => Some($apply(|x: f32| if x > 0.0 { 1.0 } else { 0.0 })),
-            (Function::Sigmoid, false) => Some($apply(|x: f32| sigmoid(x))),
-            (Function::Sigmoid, true) => Some($apply(|x: f32| {
-                let gate = sigmoid(x);
-                gate * (1.0 - gate)
-            })),
-            (Function::Silu, false) => Some($apply(|x: f32| x * sigmoid(x))),
-            (Function::Silu, true) => Some($apply(|x: f32| {
-                let gate = sigmoid(x);
-                (x * gate).mul_add(1.0 - gate, gate)
-            })),
-            (Function::Tanh, false) => Some($apply(|x: f32| tanh(x))),
-            (Function::Tanh, true) => Some($apply(|x: f32| {
-                let y = tanh(x);
-                1.0 - y * y
-            })),
-            (Function::Cos | Function::Log | Function::Rsqrt | Function::Sin | Function::Softplus, _) => None,
+        )*
+
+        /// `f(x)` in place.
+        fn apply(function: Function, x: &mut [f32]) {
+            match function {
+                $(Function::$name => simd::map_in_place::<Value<$name>>(x),)*
+                Function::Cos | Function::Log | Function::Rsqrt | Function::Sin | Function::Softplus => {}
+            }
         }
+
+        /// `f(x)`, if there is a kernel.
+        fn values(function: Function, x: &[f32]) -> Option<Vec<f32>> {
+            match function {
+                $(Function::$name => Some(simd::map::<Value<$name>>(x)),)*
+                Function::Cos | Function::Log | Function::Rsqrt | Function::Sin | Function::Softplus => None,
+            }
+        }
+
+        /// `f'(x) * grad`, if there is a kernel.
+        fn pulled(function: Function, x: &[f32], grad: &[f32]) -> Option<Vec<f32>> {
+            match function {
+                $(Function::$name => Some(simd::zip::<Pull<$name>>(x, grad)),)*
+                Function::Cos | Function::Log | Function::Rsqrt | Function::Sin | Function::Softplus => None,
+            }
+        }
+    };
+}
+
+kernels! {
+    Exp(x) => exp(x), exp(x);
+    // The density of the normal distribution, 1 / sqrt(2 pi) in front.
+    Gelu(x) => x * normal_cdf(x), (x * 0.398_942_3).mul_add(exp(-0.5 * x * x), normal_cdf(x));
+    GeluTanh(x) => x * sigmoid(TWICE * x * (0.044_715 * x).mul_add(x, 1.0)), {
+        let gate = sigmoid(TWICE * x * (0.044_715 * x).mul_add(x, 1.0));
+        let slope = TWICE * (3.0 * 0.044_715 * x).mul_add(x, 1.0);
+        (x * gate * (1.0 - gate)).mul_add(slope, gate)
+    };
+    QuickGelu(x) => x * sigmoid(1.702 * x), {
+        let gate = sigmoid(1.702 * x);
+        (1.702 * x * gate).mul_add(1.0 - gate, gate)
+    };
+    Relu(x) => if x > 0.0 { x } else { 0.0 * x }, if x > 0.0 { 1.0 } else { 0.0 };
+    Sigmoid(x) => sigmoid(x), {
+        let gate = sigmoid(x);
+        gate * (1.0 - gate)
+    };
+    Silu(x) => x * sigmoid(x), {
+        let gate = sigmoid(x);
+        (x * gate).mul_add(1.0 - gate, gate)
+    };
+    Tanh(x) => tanh(x), {
+        let y = tanh(x);
+        1.0 - y * y
     };
 }
 
@@ -119,11 +170,10 @@ impl ActivationKernel for Flex {
         }
         let mut x = flex::contiguous(x);
         if let Some(own) = flex::own_elements(&mut x) {
-            let _: Option<()> = with_kernel!(function, false, |f| simd::map_in_place(own, f));
+            apply(function, own);
             return x;
         }
-        let y: Option<Vec<f32>> = with_kernel!(function, false, |f| simd::map(flex::elements(&x), f));
-        match y {
+        match values(function, flex::elements(&x)) {
             Some(y) => flex::tensor(y, x.shape()),
             None => composed::<Self>(function, x),
         }
@@ -135,14 +185,9 @@ impl ActivationKernel for Flex {
         grad: FloatTensor<Self>,
     ) -> Option<FloatTensor<Self>> {
         let (x, grad) = (flex::contiguous(x), flex::contiguous(grad));
-        let (values, grads) = (flex::elements(&x), flex::elements(&grad));
-        let y: Option<Vec<f32>> = with_kernel!(function, true, |slope| simd::zip(values, grads, product_with(slope)));
-        y.map(|y| flex::tensor(y, x.shape()))
+        let pulled = pulled(function, flex::elements(&x), flex::elements(&grad));
+        pulled.map(|pulled| flex::tensor(pulled, x.shape()))
     }
-}
-
-fn product_with(slope: impl Fn(f32) -> f32 + Sync) -> impl Fn(f32, f32) -> f32 + Sync {
-    move |x, grad| slope(x) * grad
 }
 
 impl<B: ActivationKernel, C: CheckpointStrategy> ActivationKernel for Autodiff<B, C> {

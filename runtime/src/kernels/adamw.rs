@@ -1,11 +1,11 @@
 //! The update of AdamW in one pass over a parameter, its gradient and its two moments, in place.
 
-use super::simd::vectorized;
 use super::{Own, flex};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::TensorMetadata;
 use burn::tensor::ops::FloatTensor;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 /// One step (Loshchilov & Hutter 2019), as PyTorch takes it:
@@ -45,6 +45,17 @@ fn composed<B: Own>(update: Update, [parameter, mean, square]: Moving<B>, grad: 
     [parameter, mean, square]
 }
 
+#[multiversion(targets = "simd")]
+fn step(update: Update, [parameter, mean, square]: [&mut [f32]; 3], grad: &[f32]) {
+    let moving = parameter.iter_mut().zip(mean).zip(square);
+    for (((parameter, mean), square), grad) in moving.zip(grad) {
+        *mean = (grad - *mean).mul_add(1.0 - update.beta1, *mean);
+        *square = (grad * grad - *square).mul_add(1.0 - update.beta2, *square);
+        let deviation = square.sqrt().mul_add(update.correction, update.eps);
+        *parameter = (*parameter).mul_add(1.0 - update.decay, -update.rate * *mean / deviation);
+    }
+}
+
 /// Elements that a thread takes at a time.
 const GRAIN: usize = 16 * 1024;
 
@@ -59,15 +70,7 @@ impl AdamWKernel for Flex {
         let chunks = parameter.par_chunks_mut(GRAIN).zip(mean.par_chunks_mut(GRAIN));
         let chunks = chunks.zip(square.par_chunks_mut(GRAIN)).zip(flex::elements(&grad).par_chunks(GRAIN));
         chunks.for_each(|(((parameter, mean), square), grad)| {
-            vectorized(|| {
-                let moving = parameter.iter_mut().zip(mean).zip(square);
-                for (((parameter, mean), square), grad) in moving.zip(grad) {
-                    *mean = (grad - *mean).mul_add(1.0 - update.beta1, *mean);
-                    *square = (grad * grad - *square).mul_add(1.0 - update.beta2, *square);
-                    let deviation = square.sqrt().mul_add(update.correction, update.eps);
-                    *parameter = (*parameter).mul_add(1.0 - update.decay, -update.rate * *mean / deviation);
-                }
-            });
+            step(update, [parameter, mean, square], grad);
         });
         [parameter, mean, square].map(|elements| flex::tensor(elements, shape.clone()))
     }

@@ -5,7 +5,7 @@
 //! written as tokens, so that nothing is permuted. The gradient makes the scores again, for some queries at a time.
 
 use super::linear::{Matrix, product, product_into};
-use super::simd::{self, vectorized};
+use super::simd;
 use super::{Own, flex};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
@@ -16,6 +16,7 @@ use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::FlexTensor;
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,20 +239,7 @@ impl AttentionKernel for Flex {
                 // P: the weights of these queries.
                 let mut weights = vec![0.0; count * keys];
                 product_t((count, keys, q.width), query, keys_of, &mut weights);
-                vectorized(|| {
-                    for (at, row) in weights.chunks_exact_mut(keys).enumerate() {
-                        let visible = if heads.causal { (first + at + 1).min(keys) } else { keys };
-                        prepare_row(row, scale, None, visible);
-                        let largest = simd::largest(row);
-                        for weight in row.iter_mut() {
-                            *weight = simd::exp(*weight - largest);
-                        }
-                        let [sum] = simd::fold(row, |x| [x]);
-                        for weight in row.iter_mut() {
-                            *weight /= sum;
-                        }
-                    }
-                });
+                softmax(&mut weights, keys, scale, heads.causal.then_some(first));
                 let as_rows = |elements| Matrix { elements, row: keys, column: 1 };
                 let as_columns = |elements| Matrix { elements, row: 1, column: keys };
                 // dV += P^T dO
@@ -269,14 +257,7 @@ impl AttentionKernel for Flex {
                 // dP = dO V^T, then dS = P (dP - sum of P dP) scale
                 let mut slopes = vec![0.0; count * keys];
                 product_t((count, keys, v.width), grads, values_of, &mut slopes);
-                vectorized(|| {
-                    for (slopes, weights) in slopes.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)) {
-                        let [mean] = simd::fold2(slopes, weights, |slope, weight| [slope * weight]);
-                        for (slope, weight) in slopes.iter_mut().zip(weights) {
-                            *slope = weight * (*slope - mean) * scale;
-                        }
-                    }
-                });
+                softmax_backward(&mut slopes, &weights, keys, scale);
                 let (to_q, row) = to(shared_q, q.width, queries);
                 // SAFETY: as above; the rows of these queries.
                 unsafe {
@@ -312,6 +293,72 @@ struct Span {
     causal: bool,
 }
 
+/// The softmax so far of some queries: the largest score and the sum of the exponentials relative to it.
+struct Running<'a> {
+    largest: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+/// Goes on with the softmax of rows of scores, those of the keys from `from` on; what was mixed so far is scaled down to
+/// the new largest score.
+#[multiversion(targets = "simd")]
+fn softmax_block(
+    span: Span,
+    from: usize,
+    (scores, columns): (&mut [f32], usize),
+    (scale, bias): (f32, Option<&[f32]>),
+    state: Running<'_>,
+    (mixed, value_width): (&mut [f32], usize),
+) {
+    let state = state.largest.iter_mut().zip(state.sums);
+    let rows = scores.chunks_exact_mut(columns).zip(mixed.chunks_exact_mut(value_width));
+    for (at, ((row, mixed), (largest, sum))) in rows.zip(state).enumerate() {
+        let visible = if span.causal { (span.first + at + 1).saturating_sub(from).min(columns) } else { columns };
+        prepare_row(row, scale, bias, visible);
+        let grown = largest.max(simd::largest(row));
+        for score in row.iter_mut() {
+            *score = simd::exp(*score - grown);
+        }
+        let [own] = simd::fold(row, |x| [x]);
+        if from > 0 {
+            let shrink = simd::exp(*largest - grown);
+            *sum *= shrink;
+            for mixed in mixed {
+                *mixed *= shrink;
+            }
+        }
+        *sum += own;
+        *largest = grown;
+    }
+}
+
+/// The softmax of whole rows of scores. With `first`, the position of the first query, each sees the keys up to its own.
+#[multiversion(targets = "simd")]
+fn softmax(scores: &mut [f32], keys: usize, scale: f32, first: Option<usize>) {
+    for (at, row) in scores.chunks_exact_mut(keys).enumerate() {
+        prepare_row(row, scale, None, first.map_or(keys, |first| (first + at + 1).min(keys)));
+        let largest = simd::largest(row);
+        for weight in row.iter_mut() {
+            *weight = simd::exp(*weight - largest);
+        }
+        let [sum] = simd::fold(row, |x| [x]);
+        for weight in row.iter_mut() {
+            *weight /= sum;
+        }
+    }
+}
+
+/// Gradients of scores, in the place of those of the weights: `P (dP - sum of P dP) scale` for each query.
+#[multiversion(targets = "simd")]
+fn softmax_backward(slopes: &mut [f32], weights: &[f32], keys: usize, scale: f32) {
+    for (slopes, weights) in slopes.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)) {
+        let [mean] = simd::fold2(slopes, weights, |slope, weight| [slope * weight]);
+        for (slope, weight) in slopes.iter_mut().zip(weights) {
+            *slope = weight * (*slope - mean) * scale;
+        }
+    }
+}
+
 /// Fills `scratch.mixed` with sums of values, to be divided by `scratch.sums`.
 fn attend_to(
     span: Span,
@@ -333,28 +380,8 @@ fn attend_to(
         let (keys_here, values_here) = (k.without_rows(from), v.without_rows(from));
         product_t((count, columns, width), q, keys_here, scores);
         let bias = bias.and_then(|bias| bias.get(from..));
-        vectorized(|| {
-            let state = scratch.largest.iter_mut().zip(&mut scratch.sums);
-            let rows = scores.chunks_exact_mut(columns).zip(scratch.mixed.chunks_exact_mut(value_width));
-            for (at, ((row, mixed), (largest, sum))) in rows.zip(state).enumerate() {
-                let visible = if causal { (first + at + 1).saturating_sub(from).min(columns) } else { columns };
-                prepare_row(row, scale, bias, visible);
-                let grown = largest.max(simd::largest(row));
-                for score in row.iter_mut() {
-                    *score = simd::exp(*score - grown);
-                }
-                let [own] = simd::fold(row, |x| [x]);
-                if from > 0 {
-                    let shrink = simd::exp(*largest - grown);
-                    *sum *= shrink;
-                    for mixed in mixed {
-                        *mixed *= shrink;
-                    }
-                }
-                *sum += own;
-                *largest = grown;
-            }
-        });
+        let state = Running { largest: &mut scratch.largest, sums: &mut scratch.sums };
+        softmax_block(span, from, (scores, columns), (scale, bias), state, (&mut scratch.mixed, value_width));
         let weights = Matrix { elements: scores, row: columns, column: 1 };
         product(
             (count, value_width, columns),

@@ -3,7 +3,7 @@
 //! Shapes are collapsed to `[outer, middle, inner]`; the smaller operand has a stride for each of the three, zero where
 //! it is repeated.
 
-use super::simd::{self, vectorized};
+use super::simd::{self, Pairwise, Product, Sum};
 use super::{Own, flex};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
@@ -13,6 +13,7 @@ use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,29 +116,29 @@ impl BroadcastKernel for Flex {
         if spread.has == [true; 3] {
             if let Some(own) = flex::own_elements(&mut large) {
                 match op {
-                    Binary::Add => simd::zip_in_place(own, small, |a, b| a + b),
-                    Binary::Multiply => simd::zip_in_place(own, small, |a, b| a * b),
+                    Binary::Add => simd::zip_in_place::<Sum>(own, small),
+                    Binary::Multiply => simd::zip_in_place::<Product>(own, small),
                 }
                 return large;
             }
             let large = flex::elements(&large);
             let result = match op {
-                Binary::Add => simd::zip(large, small, |a, b| a + b),
-                Binary::Multiply => simd::zip(large, small, |a, b| a * b),
+                Binary::Add => simd::zip::<Sum>(large, small),
+                Binary::Multiply => simd::zip::<Product>(large, small),
             };
             return flex::tensor(result, shape);
         }
         if let Some(own) = flex::own_elements(&mut large) {
             match op {
-                Binary::Add => rows_in_place(spread, own, small, |a, b| a + b),
-                Binary::Multiply => rows_in_place(spread, own, small, |a, b| a * b),
+                Binary::Add => rows_in_place::<Sum>(spread, own, small),
+                Binary::Multiply => rows_in_place::<Product>(spread, own, small),
             }
             return large;
         }
         let mut result = flex::elements(&large).to_vec();
         match op {
-            Binary::Add => rows_in_place(spread, &mut result, small, |a, b| a + b),
-            Binary::Multiply => rows_in_place(spread, &mut result, small, |a, b| a * b),
+            Binary::Add => rows_in_place::<Sum>(spread, &mut result, small),
+            Binary::Multiply => rows_in_place::<Product>(spread, &mut result, small),
         }
         flex::tensor(result, shape)
     }
@@ -159,29 +160,65 @@ fn rows_per_task(inner: usize) -> usize {
     (16 * 1024 / inner.max(1)).max(1)
 }
 
-fn rows_in_place(spread: Spread, large: &mut [f32], small: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) {
-    let [_, middle, inner] = spread.sizes;
-    let [outer_stride, middle_stride, _] = spread.strides();
-    let whole_row = spread.has[2];
-    let rows = rows_per_task(inner);
-    large.par_chunks_mut(rows * inner).enumerate().for_each(|(task, chunk)| {
-        vectorized(|| {
-            for (at, row) in chunk.chunks_mut(inner).enumerate() {
-                let at = task * rows + at;
-                let start = (at / middle) * outer_stride + (at % middle) * middle_stride;
-                let Some(small) = small.get(start..) else { continue };
-                if whole_row {
-                    for (large, small) in row.iter_mut().zip(small) {
-                        *large = f(*large, *small);
-                    }
-                } else if let Some(small) = small.first() {
-                    for large in row {
-                        *large = f(*large, *small);
-                    }
+fn rows_in_place<F: Pairwise>(spread: Spread, large: &mut [f32], small: &[f32]) {
+    #[multiversion(targets = "simd")]
+    fn run<F: Pairwise>(spread: Spread, first: usize, chunk: &mut [f32], small: &[f32]) {
+        let [_, middle, inner] = spread.sizes;
+        let [outer_stride, middle_stride, _] = spread.strides();
+        for (at, row) in chunk.chunks_mut(inner).enumerate() {
+            let at = first + at;
+            let start = (at / middle) * outer_stride + (at % middle) * middle_stride;
+            let Some(small) = small.get(start..) else { continue };
+            if spread.has[2] {
+                for (large, small) in row.iter_mut().zip(small) {
+                    *large = F::of(*large, *small);
+                }
+            } else if let Some(small) = small.first() {
+                for large in row {
+                    *large = F::of(*large, *small);
                 }
             }
-        });
-    });
+        }
+    }
+    let inner = spread.sizes[2];
+    let rows = rows_per_task(inner);
+    let chunks = large.par_chunks_mut(rows * inner).enumerate();
+    chunks.for_each(|(task, chunk)| run::<F>(spread, task * rows, chunk, small));
+}
+
+/// Adds the sums of one block along the first axis.
+#[multiversion(targets = "simd")]
+fn add_block(spread: Spread, x: &[f32], y: Option<&[f32]>, sums: &mut [f32]) {
+    let [_, middle, inner] = spread.sizes;
+    let [_, has_middle, has_inner] = spread.has;
+    let step = if has_inner { inner } else { 1 };
+    for row in 0..middle {
+        let range = row * inner..(row + 1) * inner;
+        let (Some(x), to) = (x.get(range.clone()), if has_middle { row * step } else { 0 }) else { continue };
+        let y = y.and_then(|y| y.get(range));
+        let Some(sums) = sums.get_mut(to..to + step) else { continue };
+        match (has_inner, y) {
+            (true, Some(y)) => {
+                for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+                    *sum += x * y;
+                }
+            }
+            (true, None) => {
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum += x;
+                }
+            }
+            (false, y) => {
+                let [total] = match y {
+                    Some(y) => simd::fold2(x, y, |x, y| [x * y]),
+                    None => simd::fold(x, |x| [x]),
+                };
+                if let Some(sum) = sums.first_mut() {
+                    *sum += total;
+                }
+            }
+        }
+    }
 }
 
 /// Sums over what is repeated. Threads share the axes that the small operand has; a long sum along the first axis alone
@@ -197,36 +234,7 @@ fn sums(spread: Spread, x: &[f32], y: Option<&[f32]>) -> Vec<f32> {
     let small_block = if has_middle { middle } else { 1 } * if has_inner { inner } else { 1 };
     let add_block = |at: usize, sums: &mut [f32]| {
         let (x, y) = part(at);
-        let step = if has_inner { inner } else { 1 };
-        vectorized(|| {
-            for row in 0..middle {
-                let range = row * inner..(row + 1) * inner;
-                let (Some(x), to) = (x.get(range.clone()), if has_middle { row * step } else { 0 }) else { continue };
-                let y = y.and_then(|y| y.get(range));
-                let Some(sums) = sums.get_mut(to..to + step) else { continue };
-                match (has_inner, y) {
-                    (true, Some(y)) => {
-                        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-                            *sum += x * y;
-                        }
-                    }
-                    (true, None) => {
-                        for (sum, x) in sums.iter_mut().zip(x) {
-                            *sum += x;
-                        }
-                    }
-                    (false, y) => {
-                        let [total] = match y {
-                            Some(y) => simd::fold2(x, y, |x, y| [x * y]),
-                            None => simd::fold(x, |x| [x]),
-                        };
-                        if let Some(sum) = sums.first_mut() {
-                            *sum += total;
-                        }
-                    }
-                }
-            }
-        });
+        add_block(spread, x, y, sums);
     };
     if has_outer {
         let mut result = vec![0.0; outer * small_block];

@@ -3,7 +3,7 @@
 //! `y = (x - mean) / sqrt(variance + eps) * weight + bias`, with mean and variance of each row (Ba et al. 2016, Wu & He
 //! 2018).
 
-use super::simd::{self, vectorized};
+use super::simd;
 use super::{Own, flex};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
@@ -13,6 +13,7 @@ use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 /// What is normalised together: `x` is `[samples * groups, channels, positions]`, and a row of it is one unit. Channel
@@ -103,11 +104,12 @@ fn statistics(x: &[f32], eps: f64) -> (f32, f32) {
 }
 
 /// Weight and bias of one row, as slices; ones and zeros where there are none.
+#[derive(Clone, Copy)]
 struct RowAffine<'a>(Option<(&'a [f32], &'a [f32])>);
 
-impl RowAffine<'_> {
+impl<'a> RowAffine<'a> {
     #[inline(always)]
-    fn of(&self, rows: Rows, row: usize) -> Option<(&[f32], &[f32])> {
+    fn of(self, rows: Rows, row: usize) -> Option<(&'a [f32], &'a [f32])> {
         let start = (row % rows.groups) * rows.channels;
         let range = start..start + rows.channels;
         self.0.and_then(|(weight, bias)| Some((weight.get(range.clone())?, bias.get(range)?)))
@@ -206,6 +208,34 @@ fn backward_row(
     }
 }
 
+/// Rows behind each other, of which the first is row `first` of all.
+#[multiversion(targets = "simd")]
+fn forward_rows(rows: Rows, first: usize, x: &[f32], affine: RowAffine<'_>, y: &mut [f32]) {
+    for (row, (y, x)) in y.chunks_exact_mut(rows.len()).zip(x.chunks_exact(rows.len())).enumerate() {
+        forward_row(rows, x, affine.of(rows, first + row), y);
+    }
+}
+
+/// Gradients of rows behind each other, from the start of a sample on.
+#[multiversion(targets = "simd")]
+fn backward_rows(
+    rows: Rows,
+    (x, grad): (&[f32], &[f32]),
+    weights: RowAffine<'_>,
+    (to_weight, to_bias): (&mut [f32], &mut [f32]),
+    out: &mut [f32],
+) {
+    let lines = out.chunks_exact_mut(rows.len());
+    let lines = lines.zip(x.chunks_exact(rows.len())).zip(grad.chunks_exact(rows.len()));
+    for (row, ((out, x), grad)) in lines.enumerate() {
+        let start = (row % rows.groups) * rows.channels;
+        let range = start..start + rows.channels;
+        let weight = weights.of(rows, row).map(|(weight, _)| weight);
+        let own = to_weight.get_mut(range.clone()).zip(to_bias.get_mut(range));
+        backward_row(rows, (x, grad), weight, own, out);
+    }
+}
+
 /// Rows that a thread takes at a time.
 fn rows_per_task(len: usize) -> usize {
     (16 * 1024 / len.max(1)).max(1)
@@ -226,11 +256,7 @@ impl NormKernel for Flex {
         let task = rows_per_task(rows.len());
         let size = task * rows.len();
         y.par_chunks_mut(size).zip(values.par_chunks(size)).enumerate().for_each(|(at, (y, x))| {
-            vectorized(|| {
-                for (row, (y, x)) in y.chunks_exact_mut(rows.len()).zip(x.chunks_exact(rows.len())).enumerate() {
-                    forward_row(rows, x, affine.of(rows, at * task + row), y);
-                }
-            });
+            forward_rows(rows, at * task, x, affine, y);
         });
         flex::tensor(y, x.shape())
     }
@@ -259,17 +285,7 @@ impl NormKernel for Flex {
             .map(|((out, x), grad)| {
                 let width = if weights.0.is_some() { rows.width() } else { 0 };
                 let (mut to_weight, mut to_bias) = (vec![0.0; width], vec![0.0; width]);
-                vectorized(|| {
-                    let lines = out.chunks_exact_mut(rows.len());
-                    let lines = lines.zip(x.chunks_exact(rows.len())).zip(grad.chunks_exact(rows.len()));
-                    for (row, ((out, x), grad)) in lines.enumerate() {
-                        let start = (row % rows.groups) * rows.channels;
-                        let range = start..start + rows.channels;
-                        let weight = weights.of(rows, row).map(|(weight, _)| weight);
-                        let own = to_weight.get_mut(range.clone()).zip(to_bias.get_mut(range));
-                        backward_row(rows, (x, grad), weight, own, out);
-                    }
-                });
+                backward_rows(rows, (x, grad), weights, (&mut to_weight, &mut to_bias), out);
                 (to_weight, to_bias)
             })
             .collect();
@@ -366,6 +382,8 @@ mod tests {
             channels in 2usize..6,
             positions in 1usize..40,
         ) {
+            // Two elements have the same normal values whatever they are: their gradient is what rounding leaves of zero.
+            prop_assume!(channels * positions > 2);
             let rows = Rows { groups, channels, positions, eps: 1e-5 };
             let x = vec![samples * groups, channels, positions];
             agree(

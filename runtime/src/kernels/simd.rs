@@ -1,17 +1,40 @@
 //! Loops over floats, for the vectors and threads that the machine has.
 //!
 //! Plain loops are compiled several times, once for each width of vectors, and the widest that the machine has is taken
-//! when the program runs. The functions here have no branches, so that the loops around them become vector code.
+//! when the program runs. What such a loop calls has to be inlined, or it is compiled for the oldest machine: functions
+//! of floats are types with `#[inline(always)]` functions here, not closures, and have no branches.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 /// What a thread takes at a time; below that more threads cost more than they save.
 const GRAIN: usize = 16 * 1024;
 
-/// Runs a loop with the widest vectors of this machine.
-#[inline(always)]
-pub(super) fn vectorized<R>(body: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(body)
+/// A function of a float.
+pub(super) trait Unary {
+    fn of(x: f32) -> f32;
+}
+
+/// A function of two floats.
+pub(super) trait Pairwise {
+    fn of(x: f32, y: f32) -> f32;
+}
+
+pub(super) struct Sum;
+pub(super) struct Product;
+
+impl Pairwise for Sum {
+    #[inline(always)]
+    fn of(x: f32, y: f32) -> f32 {
+        x + y
+    }
+}
+
+impl Pairwise for Product {
+    #[inline(always)]
+    fn of(x: f32, y: f32) -> f32 {
+        x * y
+    }
 }
 
 /// Room for `count` floats.
@@ -29,57 +52,58 @@ pub(super) unsafe fn uninitialized(count: usize) -> Vec<f32> {
     room
 }
 
-/// `f` of every element.
-pub(super) fn map(x: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
+/// `F` of every element.
+pub(super) fn map<F: Unary>(x: &[f32]) -> Vec<f32> {
+    #[multiversion(targets = "simd")]
+    fn run<F: Unary>(out: &mut [f32], x: &[f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = F::of(*x);
+        }
+    }
     // SAFETY: the chunks cover all elements.
     let mut out = unsafe { uninitialized(x.len()) };
-    out.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(|(out, x)| {
-        vectorized(|| {
-            for (out, x) in out.iter_mut().zip(x) {
-                *out = f(*x);
-            }
-        });
-    });
+    out.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).for_each(|(out, x)| run::<F>(out, x));
     out
 }
 
 /// The same in place.
-pub(super) fn map_in_place(x: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
-    x.par_chunks_mut(GRAIN).for_each(|x| {
-        vectorized(|| {
-            for x in x {
-                *x = f(*x);
-            }
-        });
-    });
+pub(super) fn map_in_place<F: Unary>(x: &mut [f32]) {
+    #[multiversion(targets = "simd")]
+    fn run<F: Unary>(x: &mut [f32]) {
+        for x in x {
+            *x = F::of(*x);
+        }
+    }
+    x.par_chunks_mut(GRAIN).for_each(|x| run::<F>(x));
 }
 
-/// `f` of the pairs of elements.
-pub(super) fn zip(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
+/// `F` of the pairs of elements.
+pub(super) fn zip<F: Pairwise>(x: &[f32], y: &[f32]) -> Vec<f32> {
+    #[multiversion(targets = "simd")]
+    fn run<F: Pairwise>(out: &mut [f32], x: &[f32], y: &[f32]) {
+        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+            *out = F::of(*x, *y);
+        }
+    }
     // SAFETY: the chunks cover all elements.
     let mut out = unsafe { uninitialized(x.len()) };
-    out.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).zip(y.par_chunks(GRAIN)).for_each(|((out, x), y)| {
-        vectorized(|| {
-            for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
-                *out = f(*x, *y);
-            }
-        });
-    });
+    let chunks = out.par_chunks_mut(GRAIN).zip(x.par_chunks(GRAIN)).zip(y.par_chunks(GRAIN));
+    chunks.for_each(|((out, x), y)| run::<F>(out, x, y));
     out
 }
 
 /// The same, written to the place of the first.
-pub(super) fn zip_in_place(x: &mut [f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) {
-    x.par_chunks_mut(GRAIN).zip(y.par_chunks(GRAIN)).for_each(|(x, y)| {
-        vectorized(|| {
-            for (x, y) in x.iter_mut().zip(y) {
-                *x = f(*x, *y);
-            }
-        });
-    });
+pub(super) fn zip_in_place<F: Pairwise>(x: &mut [f32], y: &[f32]) {
+    #[multiversion(targets = "simd")]
+    fn run<F: Pairwise>(x: &mut [f32], y: &[f32]) {
+        for (x, y) in x.iter_mut().zip(y) {
+            *x = F::of(*x, *y);
+        }
+    }
+    x.par_chunks_mut(GRAIN).zip(y.par_chunks(GRAIN)).for_each(|(x, y)| run::<F>(x, y));
 }
 
-/// Sums of several accumulators at once, which the vectors hold side by side. Call it inside of [`vectorized`].
+/// Sums of several accumulators at once, which the vectors hold side by side. Call it inside of a function for several widths.
 #[expect(clippy::indexing_slicing, reason = "lanes of arrays of that length")]
 #[inline(always)]
 pub(super) fn fold<const N: usize>(x: &[f32], f: impl Fn(f32) -> [f32; N]) -> [f32; N] {
@@ -127,7 +151,7 @@ pub(super) fn fold2<const N: usize>(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -
     sums
 }
 
-/// The largest element. Call it inside of [`vectorized`].
+/// The largest element. Call it inside of a function for several widths.
 #[inline(always)]
 pub(super) fn largest(x: &[f32]) -> f32 {
     const LANES: usize = 32;
