@@ -23,7 +23,7 @@ pub fn diagnostics(case: &Case) -> Result<(Vec<Diagnostic>, SourceMap), String> 
 
 /// The same with other levels.
 pub fn diagnostics_with(case: &Case, levels: Levels) -> Result<(Vec<Diagnostic>, SourceMap), String> {
-    let options = Options { budget: case.budget, levels, ..Options::default() };
+    let options = Options { budget: case.budget, levels };
     match &case.target {
         None => check(MAIN, &case.settings, case, &options)
             .map(|checked| (checked.diagnostics, checked.program.sources))
