@@ -35,7 +35,7 @@ const NETWORKS: [Network; 21] = [
     Network {
         spec: "autoencoder_kl.arch#sd_vae",
         settings: &["widths=[128,128]", "layers=1", "H=16", "W=16"],
-        known: &[("/backward/error_95", 0.45, "the exponential of a variance, of which few elements are drawn")],
+        known: &[],
     },
     Network {
         spec: "clip_text.arch#clip_vit_l_text",
@@ -75,7 +75,7 @@ const NETWORKS: [Network; 21] = [
     Network {
         spec: "edm2.arch#edm2_xs",
         settings: &["size=16", "mult=[1,2]", "attention=[false,true]", "layers=1"],
-        known: &[("/backward/error_95", 0.4, "gradients of normalised queries, which are differences of values")],
+        known: &[],
     },
     Network {
         spec: "gaussians.arch#gaussians_s",

@@ -1,8 +1,9 @@
 //! Measuring what is predicted: mean squares of values and gains of gradients at initialisation, over several draws of
 //! the parameters and inputs.
 //!
-//! Gradients start from independent unit cotangents at the outputs of blocks and end at what the blocks are given, which
-//! is cut off from where it comes from. A loss would not do: behind a head that starts at zero all its gradients vanish.
+//! Gradients start from independent cotangents of one or minus one at the outputs of blocks and end at what the blocks
+//! are given, which is cut off from where it comes from. A loss would not do: behind a head that starts at zero all its
+//! gradients vanish.
 
 use crate::error::RunError;
 use crate::execute::{Mode, Observer, execute};
@@ -83,7 +84,7 @@ pub fn measure(
         for (node, square) in common {
             shared.entry(node).or_default().push(square);
         }
-        let Some(loss) = against_noise(graph, &ends, seed) else { continue };
+        let Some(loss) = against_signs(graph, &ends, seed) else { continue };
         let found = loss.backward();
         for (place, (leaf, _)) in leaves {
             let gradient = leaf.grad(&found).map(|found| Value::<Flex>::of(found).to_host());
@@ -162,17 +163,18 @@ impl<A: AutodiffBackend> Observer<A> for &mut Cuts<'_, A> {
     }
 }
 
-/// The sum of products of what blocks make with independent unit normals.
-fn against_noise<A: AutodiffBackend>(graph: &Graph, ends: &[(NodeId, Value<A>)], seed: u64) -> Option<Tensor<A, 1>> {
+/// The sum of products of what blocks make with independent signs: their mean square is one, not near it, so that a
+/// block that ends in a few numbers is measured as closely as one that ends in many.
+fn against_signs<A: AutodiffBackend>(graph: &Graph, ends: &[(NodeId, Value<A>)], seed: u64) -> Option<Tensor<A, 1>> {
     let mut sum: Option<Tensor<A, 1>> = None;
     for (node, value) in ends {
         let count: usize = value.shape().iter().product();
         let kind = archc_compiler::types::Kind::Vector;
         let noise = init::input(kind, None, vec![count], seed, &format!("cotangent.{}.{}", graph.model, node.0));
+        let signs: Vec<f32> = noise.to_f32().into_iter().map(f32::signum).collect();
         let flat: Tensor<A, 1> = value.clone().reshape([count]);
-        let noise: Tensor<A, 1> =
-            Tensor::from_data(burn::tensor::TensorData::new(noise.to_f32(), [count]), &flat.device());
-        let product = (flat * noise).sum();
+        let signs: Tensor<A, 1> = Tensor::from_data(burn::tensor::TensorData::new(signs, [count]), &flat.device());
+        let product = (flat * signs).sum();
         sum = Some(match sum {
             Some(sum) => sum + product,
             None => product,

@@ -9,8 +9,10 @@ A ratio above 1 says that archc is faster. Outputs are compared too, so that the
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -122,11 +124,32 @@ def unet(widths, size, batch):
     return model, inputs, "stable_diffusion.arch#sd15_unet", settings, call
 
 
+def sd3(depth, heads, size, batch):
+    from diffusers import SD3Transformer2DModel
+
+    model = SD3Transformer2DModel(
+        sample_size=128, num_layers=depth, num_attention_heads=heads, attention_head_dim=64, in_channels=16,
+        out_channels=16, joint_attention_dim=1024, caption_projection_dim=64 * heads, pooled_projection_dim=512,
+        pos_embed_max_size=96,
+    )
+    inputs = {
+        "hidden_states": torch.randn(batch, 16, size, size),
+        "timestep": torch.randint(0, 1000, (batch,)),
+        "encoder_hidden_states": torch.randn(batch, 77, 1024),
+        "pooled_projections": torch.randn(batch, 512),
+    }
+    settings = [f"depth={depth}", f"heads={heads}", "text_dim=1024", "pooled_dim=512", "table=96"]
+    settings += [f"H={size}", f"W={size}"]
+    return model, inputs, "sd3.arch#sd3_medium", settings, lambda model, i: model(**i).sample
+
+
 CASES = {
     "dit_s_2": lambda batch: dit(12, 384, 6, batch),
     "dit_b_2": lambda batch: dit(12, 768, 12, batch),
     # SD 1.5 at a width and a size that fit beside PyTorch.
     "sd15_like": lambda batch: unet((160, 320, 640, 640), 32, batch),
+    # SD3 medium, a third as deep and half as wide.
+    "sd3_like": lambda batch: sd3(8, 12, 32, batch),
 }
 
 
@@ -143,6 +166,22 @@ def torch_times(model, call, inputs, repeats, train, optimizer):
                 call(model, inputs)
         times.append(time.perf_counter() - start)
     return times
+
+
+def peak_memory(name, batch, train):
+    """Peak memory of a process of its own that does the work three times, in bytes."""
+    arguments = [sys.executable, __file__, "--peak-of", name, "--batch", str(batch)]
+    arguments += ["--threads", str(torch.get_num_threads()), "--work", "train" if train else "forward"]
+    return int(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_peak(options):
+    model, inputs, _, _, call = CASES[options.peak_of](options.batch)
+    model.eval()
+    train = options.work == "train"
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0) if train else None
+    torch_times(model, call, inputs, 3, train, optimizer)
+    print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def compare(name, options, train):
@@ -186,6 +225,7 @@ def compare(name, options, train):
         "error": error,
         "archc_share_of_matmul": report["flop_per_s"] / report["matmul_flop_per_s"],
         "archc_memory_mib": report["measured_memory"] / 2**20 if report["measured_memory"] else None,
+        "torch_memory_mib": peak_memory(name, options.batch, train) / 2**20,
     }
 
 
@@ -200,8 +240,11 @@ def main():
     parser.add_argument("--compile", action="store_true", help="against torch.compile instead of eager")
     parser.add_argument("--work", choices=["forward", "train", "both"], default="both")
     parser.add_argument("--json", help="also write the figures here")
+    parser.add_argument("--peak-of", choices=CASES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.peak_of:
+        return measure_peak(options)
     rows = []
     for name in options.only or CASES:
         for train in {"forward": [False], "train": [True], "both": [False, True]}[options.work]:
@@ -211,7 +254,8 @@ def main():
                 f"{row['network']:10} {row['work']:13} batch {row['batch']}: archc {row['archc_ms']:8.1f} ms, "
                 f"torch {row['torch_ms']:8.1f} ms, ratio {row['ratio']:.2f} "
                 f"(of minima {row['ratio_of_minima']:.2f}), error {row['error']:.0e}, "
-                f"{100 * row['archc_share_of_matmul']:.0f} % of a matrix product",
+                f"{100 * row['archc_share_of_matmul']:.0f} % of a matrix product, "
+                f"memory {row['archc_memory_mib'] or 0:.0f} MiB, torch {row['torch_memory_mib']:.0f} MiB",
                 flush=True,
             )
     if options.json:

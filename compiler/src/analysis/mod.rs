@@ -12,5 +12,4 @@ pub mod precision;
 pub mod ranges;
 pub mod signal;
 pub mod stacks;
-pub mod stages;
 pub mod streams;

@@ -202,8 +202,10 @@ impl Moments {
         let similarity = self.joined_similarity(other, 1.0, 1.0);
         let reach = self.joined_reach(other, 1.0, 1.0);
         let (uneven, edge) = (self.joined_uneven(other, 1.0, 1.0), self.joined_edge(other, 1.0, 1.0));
-        let class = Class::of_parts([(self.class, self.square()), (other.class, other.square())]);
-        Self { mean: self.mean + other.mean, second, similarity, uneven, reach, edge, class, ..*self }
+        let (own, others) = (self.square(), other.square());
+        let tilt = if own + others > 0.0 { (own * self.tilt + others * other.tilt) / (own + others) } else { 1.0 };
+        let class = Class::of_parts([(self.class, own), (other.class, others)]);
+        Self { mean: self.mean + other.mean, second, similarity, uneven, reach, edge, tilt, class }
     }
 
     /// The product of two values with the given covariance, as if they were normal.
