@@ -428,6 +428,9 @@ pub struct Sample {
     pub columns: Option<u32>,
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+    /// Evaluate the graph as it is, in every step all of it
+    #[arg(long)]
+    pub no_opt: bool,
     /// The picture; the tensors are written beside it. For tensors alone, a name that ends in .safetensors
     #[arg(long, value_name = "PNG")]
     pub out: PathBuf,

@@ -1,5 +1,6 @@
 //! What can go wrong between a graph and its numbers.
 
+use crate::memory::Need;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -19,6 +20,17 @@ pub enum RunError {
     #[error("{0}")]
     Device(String),
 
+    /// Said before anything is allocated.
+    #[error(
+        "this needs about {} of memory, {} for parameters and {} for values; {} are available. A smaller `--batch` needs \
+         less",
+        gibibytes(need.total()),
+        gibibytes(need.parameters),
+        gibibytes(need.values),
+        gibibytes(*available)
+    )]
+    Memory { need: Need, available: u64 },
+
     #[error("there is no value `{path}` in this model{hint}")]
     UnknownPath { path: String, hint: String },
 
@@ -37,4 +49,8 @@ impl RunError {
     pub(crate) fn file(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
         RunError::File { path: path.into(), reason: reason.to_string() }
     }
+}
+
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }

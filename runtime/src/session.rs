@@ -8,13 +8,17 @@ use crate::init;
 use crate::kernels::{Kernels, Tape};
 use crate::module::{GraphModule, Slot};
 use crate::plan::{Bindings, Plan, fits_dtype};
+use crate::stages::{Known, Staged, Stages, Steps};
 use crate::tensors::TensorFile;
 use crate::value::Value;
 use crate::weights;
+use archc_compiler::analysis::stages::Stage;
+use archc_compiler::dim::Sizes;
 use archc_compiler::ir::{Graph, NodeId};
-use archc_compiler::passes::Optimized;
+use archc_compiler::passes::{Optimized, SAMPLING};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::Tensor;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,12 +77,23 @@ pub struct Response {
     pub time: Duration,
 }
 
+/// A network that is asked about the same samples again and again.
+pub trait Denoiser {
+    /// The main output for noisy values, of the shape that was announced, and what the network is told of their noise.
+    fn denoise(&mut self, noisy: &HostTensor, told: f32) -> Result<HostTensor, RunError>;
+}
+
 /// A model with its parameters on a device.
 pub trait Session {
     /// Draws or uploads what has not been yet, so that a timed run is only a run.
     fn materialize(&self);
 
     fn run(&self, request: &Request) -> Result<Response, RunError>;
+
+    /// What depends on conditions alone is computed here, and what depends on the time for many of the `times` at once.
+    /// These are what the network will be told of the noise, step by step. Of `inputs`, noisy values and times only show
+    /// their shapes.
+    fn denoiser<'s>(&'s self, inputs: &[HostTensor], times: Vec<f32>) -> Result<Box<dyn Denoiser + 's>, RunError>;
 
     /// Times of `count` training steps on copies of the parameters.
     fn training_steps(&self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError>;
@@ -141,9 +156,23 @@ pub(crate) fn find_driver() -> Result<(), RunError> {
 struct Engine<B: Kernels> {
     plan: Plan,
     module: GraphModule<B>,
-    /// The optimised graph with its parameters, which share the memory of the others.
-    optimized: Option<(Plan, GraphModule<B>)>,
+    optimized: Option<Evaluation<B>>,
     device: B::Device,
+}
+
+/// An optimised graph with its parameters, which share the memory of those of the graph as it is.
+struct Evaluation<B: Kernels> {
+    optimized: Optimized,
+    plan: Plan,
+    stages: Stages,
+    module: GraphModule<B>,
+    constants: RefCell<Option<Constants<B>>>,
+}
+
+/// Values that depend on no input, for the sizes of the last run.
+struct Constants<B: Kernels> {
+    sizes: Sizes,
+    values: Known<B>,
 }
 
 impl<B: Kernels> Engine<B> {
@@ -171,13 +200,14 @@ impl<B: Kernels> Engine<B> {
                 GraphModule::load_both(graph, &optimized, &device, |slot| in_memory(tensors, slot))?
             }
         };
-        let optimized = Some((Plan::new(Arc::new(optimized.graph)), joined));
-        Ok(Self { plan, module, optimized, device })
-    }
-
-    /// What evaluates outputs alone.
-    fn evaluation(&self) -> (&Plan, &GraphModule<B>) {
-        self.optimized.as_ref().map_or((&self.plan, &self.module), |(plan, module)| (plan, module))
+        let evaluation = Evaluation {
+            plan: Plan::new(Arc::new(optimized.graph.clone())),
+            stages: Stages::constants(&optimized.graph),
+            optimized,
+            module: joined,
+            constants: RefCell::default(),
+        };
+        Ok(Self { plan, module, optimized: Some(evaluation), device })
     }
 
     fn check_inputs(&self, inputs: &[HostTensor]) -> Result<Bindings, RunError> {
@@ -197,6 +227,30 @@ impl<B: Kernels> Engine<B> {
             return Err(RunError::Inputs { problems });
         }
         self.plan.bind(inputs)
+    }
+}
+
+impl<B: Kernels> Denoiser for Steps<'_, B> {
+    fn denoise(&mut self, noisy: &HostTensor, told: f32) -> Result<HostTensor, RunError> {
+        let output = Steps::denoise(self, noisy, told);
+        output.ok_or_else(|| RunError::Unsupported("the network has no output".to_owned()))
+    }
+}
+
+impl<B: Kernels> Evaluation<B> {
+    /// Runs the graph, and computes what depends on no input only where the last run had other sizes.
+    fn run(&self, inputs: Vec<Value<B>>, bindings: &Bindings, device: &B::Device) -> Vec<Value<B>> {
+        let staged = Staged { plan: &self.plan, stages: &self.stages, module: &self.module, device };
+        let mut constants = self.constants.borrow_mut();
+        if constants.as_ref().is_none_or(|kept| kept.sizes != bindings.sizes) {
+            let values = staged.run(Stage::Constant, Known::new(), bindings);
+            *constants = Some(Constants { sizes: bindings.sizes.clone(), values });
+        }
+        let mut given = constants.as_ref().map(|kept| kept.values.clone()).unwrap_or_default();
+        given.extend(self.plan.graph.inputs.iter().map(|input| input.node).zip(inputs));
+        let made = staged.run(Stage::Step, given, bindings);
+        let outputs = self.plan.graph.outputs.iter();
+        outputs.filter_map(|output| made.get(&output.node).cloned()).collect()
     }
 }
 
@@ -246,12 +300,31 @@ impl<B: Kernels> Session for Engine<B> {
                 response.kept.insert(node, value.to_host());
             }
         };
-        let (plan, module) = if request.keep.is_empty() { self.evaluation() } else { (&self.plan, &self.module) };
-        let outputs = execute(plan, module, inputs, &bindings, Mode::Evaluation, &self.device, watch);
+        let outputs = match &self.optimized {
+            Some(evaluation) if request.keep.is_empty() => evaluation.run(inputs, &bindings, &self.device),
+            _ => execute(&self.plan, &self.module, inputs, &bindings, Mode::Evaluation, &self.device, watch),
+        };
         // Reading the outputs waits for the device.
         response.outputs = outputs.iter().map(Value::to_host).collect();
         response.time = start.elapsed();
         Ok(response)
+    }
+
+    fn denoiser<'s>(&'s self, inputs: &[HostTensor], times: Vec<f32>) -> Result<Box<dyn Denoiser + 's>, RunError> {
+        let bindings = self.check_inputs(inputs)?;
+        let (plan, stages, module) = match &self.optimized {
+            Some(evaluation) => {
+                // The parameters and their order are those of the graph before it.
+                let plan = Plan::new(Arc::new(evaluation.optimized.after(&SAMPLING).graph));
+                let stages = Stages::all(&plan.graph);
+                (plan, stages, &evaluation.module)
+            }
+            None => (self.plan.clone(), Stages::one(&self.plan.graph), &self.module),
+        };
+        let Some(noisy) = plan.graph.noisy_input() else {
+            return Err(RunError::Unsupported(format!("{} has no input that is noisy", plan.graph.name())));
+        };
+        Ok(Box::new(Steps::new((plan, stages), (module, &self.device), noisy, inputs, bindings, times)))
     }
 
     fn training_steps(&self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError> {

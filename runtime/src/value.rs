@@ -2,7 +2,8 @@
 
 use crate::host::{HostData, HostTensor};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Int, Tensor, TensorData, TensorMetadata, TensorPrimitive};
+use burn::tensor::{DType, Int, Shape, Slice, Tensor, TensorData, TensorMetadata, TensorPrimitive};
+use std::ops::Range;
 
 /// A tensor of any rank. The batch is its first axis; parameters and tables have a batch of one.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ impl<B: Backend> Value<B> {
         match self {
             Value::Int(labels) => {
                 let count = labels.shape().num_elements();
-                Tensor::from_primitive(B::int_reshape(labels, burn::tensor::Shape::from([count])))
+                Tensor::from_primitive(B::int_reshape(labels, Shape::from([count])))
             }
             Value::Float(primitive) => {
                 let count = primitive.shape().num_elements();
@@ -75,6 +76,44 @@ impl<B: Backend> Value<B> {
         }
     }
 
+    /// Some of the rows along the first axis.
+    pub(crate) fn sliced(&self, rows: &Range<usize>) -> Self {
+        let shape = self.shape();
+        let axis = |(at, size): (usize, &usize)| Slice::from(if at == 0 { rows.clone() } else { 0..*size });
+        let ranges: Vec<Slice> = shape.iter().enumerate().map(axis).collect();
+        match self {
+            Value::Float(primitive) => Value::Float(B::float_slice(primitive.clone(), &ranges)),
+            Value::Int(primitive) => Value::Int(B::int_slice(primitive.clone(), &ranges)),
+        }
+    }
+
+    /// All rows, so many times one behind the other.
+    pub(crate) fn repeated(&self, times: usize) -> Self {
+        match self {
+            Value::Float(primitive) => Value::Float(B::float_repeat_dim(primitive.clone(), 0, times)),
+            Value::Int(primitive) => Value::Int(B::int_repeat_dim(primitive.clone(), 0, times)),
+        }
+    }
+
+    /// The rows in so many groups, each of them so many times behind itself.
+    pub(crate) fn each_repeated(&self, groups: usize, times: usize) -> Self {
+        let shape = self.shape();
+        let count: usize = shape.iter().product();
+        let apart = Shape::from([groups, count / groups.max(1)]);
+        let rows = shape.first().copied().unwrap_or(1) * times;
+        let grown = Shape::from(std::iter::once(rows).chain(shape.iter().skip(1).copied()).collect::<Vec<_>>());
+        match self {
+            Value::Float(primitive) => {
+                let repeated = B::float_repeat_dim(B::float_reshape(primitive.clone(), apart), 1, times);
+                Value::Float(B::float_reshape(repeated, grown))
+            }
+            Value::Int(primitive) => {
+                let repeated = B::int_repeat_dim(B::int_reshape(primitive.clone(), apart), 1, times);
+                Value::Int(B::int_reshape(repeated, grown))
+            }
+        }
+    }
+
     /// Copies a tensor to a device. Scalars get an axis of one, since tensors on devices have at least one axis.
     pub fn from_host(tensor: &HostTensor, device: &B::Device) -> Self {
         let mut shape = tensor.shape.clone();
@@ -85,13 +124,13 @@ impl<B: Backend> Value<B> {
             HostData::I64(labels) => {
                 let flat: Tensor<B, 1, Int> =
                     Tensor::from_data(TensorData::new(labels.clone(), [labels.len()]), device);
-                Value::Int(B::int_reshape(flat.into_primitive(), burn::tensor::Shape::from(shape)))
+                Value::Int(B::int_reshape(flat.into_primitive(), Shape::from(shape)))
             }
             HostData::F32(values) => {
                 // `Tensor::from_data` brings the elements to the default dtype of the device.
                 let flat: Tensor<B, 1> = Tensor::from_data(TensorData::new(values.clone(), [values.len()]), device);
                 let primitive = flat.into_primitive().tensor();
-                Value::Float(B::float_reshape(primitive, burn::tensor::Shape::from(shape)))
+                Value::Float(B::float_reshape(primitive, Shape::from(shape)))
             }
         }
     }
@@ -115,6 +154,6 @@ impl<B: Backend> Value<B> {
 }
 
 fn reshaped<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive, shape: [usize; D]) -> Tensor<B, D> {
-    let primitive = B::float_reshape(primitive, burn::tensor::Shape::from(shape));
+    let primitive = B::float_reshape(primitive, Shape::from(shape));
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }

@@ -13,6 +13,7 @@ use archc_compiler::init::Init;
 use archc_compiler::ir::{Graph, NodeId};
 use archc_compiler::ops::Storage;
 use archc_compiler::source::Files;
+use archc_compiler::types::Kind;
 use archc_compiler::{FileId, Options, compile};
 use archc_runtime::tensors::{self, TensorFile, Tensors};
 use archc_runtime::{Device, GraphModule, HostTensor, Request, Weights, constraint, init, open};
@@ -112,6 +113,7 @@ fn main() {
         };
         test("parameters", parameters_have_the_published_names_shapes_order_and_count);
         test("outputs", outputs_and_gradients_are_those_of_the_released_code);
+        test("steps", a_sampler_sees_what_a_run_gives);
         test("small_signals", small_signals_show_the_eps_of_every_norm);
         if classes().any(|class| class == case.published("full").class) {
             test("imported", imports_are_the_published_network);
@@ -368,6 +370,34 @@ fn outputs_and_gradients_are_those_of_the_released_code(case: &Case) {
     let errors = comparison.errors;
     comparison.conclude(&case.id, 12);
     figures::check(&case.id, errors);
+}
+
+/// What a sampler computes before its steps is what every run computes anew.
+fn a_sampler_sees_what_a_run_gives(case: &Case) {
+    let (weights, io) = (case.file("weights.safetensors"), case.file("io.safetensors"));
+    let (graph, io) = (case.graph(&case.tiny), io.tensors().expect("tensors"));
+    let session = open(&graph, Device::Cpu, Weights::File(&weights)).expect("weights that fit");
+    let kind = |input: &archc_compiler::ir::Input| graph.node(input.node).ty.kind;
+    let of = |told: f32| -> Vec<HostTensor> {
+        let input = |input: &archc_compiler::ir::Input| {
+            let tensor = io.read(&format!("in.{}", input.name)).expect("an input");
+            let is_time = matches!(kind(input), Kind::Timestep | Kind::Sigma);
+            if is_time { HostTensor::f32(tensor.shape.clone(), vec![told; tensor.len()]) } else { tensor }
+        };
+        graph.inputs.iter().map(input).collect()
+    };
+    let noisy = graph.noisy_input().and_then(|node| graph.inputs.iter().position(|input| input.node == node));
+    let Some(noisy) = noisy else { return };
+    let times = [0.75, 0.5, 0.25];
+    let mut denoiser = session.denoiser(&of(0.0), times[..2].to_vec()).expect("a denoiser");
+    let mut comparison = Comparison::default();
+    for told in times {
+        let inputs = of(told);
+        let found = denoiser.denoise(inputs.get(noisy).expect("it"), told).expect("a step");
+        let expected = session.run(&Request { inputs, ..Request::default() }).expect("a run").outputs;
+        comparison.check("out", &found, expected.first().expect("an output"), OUTPUT);
+    }
+    comparison.conclude(&case.id, times.len());
 }
 
 /// Parameters of the published size with their starts, and everything about the small one.

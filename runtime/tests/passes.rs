@@ -1,5 +1,6 @@
 //! Passes keep values: on random networks here, on the published ones in `conformance.rs`.
 
+use archc_compiler::analysis::stages::{Stage, stages};
 use archc_compiler::ir::{Graph, NodeKind};
 use archc_compiler::ops::Op;
 use archc_compiler::passes::{Optimized, PASSES};
@@ -12,6 +13,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 const NETWORKS: u64 = 200;
+/// What all samples are told of the noise.
+const TIME: f32 = 3.5;
 
 fn graph(source: &str) -> Arc<Graph> {
     let compiled = compile("net.arch", None, &[], &[("net.arch", source)], &Options::default()).expect("it exists");
@@ -23,6 +26,7 @@ fn inputs(seed: u64) -> Vec<HostTensor> {
     vec![
         init::input(Kind::Tokens, None, vec![2, 5, 8], seed, "x"),
         init::input(Kind::Vector, None, vec![2, 8], seed, "c"),
+        HostTensor::f32(vec![2], vec![TIME; 2]),
     ]
 }
 
@@ -31,11 +35,29 @@ fn outputs(graph: &Arc<Graph>, passes: Passes, inputs: Vec<HostTensor>) -> Vec<H
     session.run(&Request { inputs, ..Request::default() }).expect("a run").outputs
 }
 
+/// What a sampler sees of a network that is asked at several times, the last of which was not announced.
+fn denoised(graph: &Arc<Graph>, passes: Passes, inputs: &[HostTensor], times: &[f32]) -> Vec<HostTensor> {
+    let session = open_with(graph, Device::Cpu, Weights::Seed(4), passes).expect("a session");
+    let announced = times.iter().copied().take(times.len() - 1).collect();
+    let mut denoiser = session.denoiser(inputs, announced).expect("a denoiser");
+    let noisy = inputs.first().expect("the noisy input");
+    times.iter().map(|told| denoiser.denoise(noisy, *told).expect("a step")).collect()
+}
+
+fn assert_close(found: &HostTensor, plain: &HostTensor, source: &str) {
+    assert_eq!(found.shape, plain.shape, "{source}");
+    let largest = plain.to_f32().iter().fold(1e-3f32, |most, x| most.max(x.abs()));
+    for (found, plain) in found.to_f32().into_iter().zip(plain.to_f32()) {
+        assert!((found - plain).abs() <= 1e-5 * largest, "{found} instead of {plain}\n{source}");
+    }
+}
+
 /// A network in which values are used several times, not at all, and alike in several places.
 fn random_network(seed: u64) -> String {
     let mut random = init::stream(seed, "network");
-    let mut text = "model Net(x: tokens[5, 8], c: vector[8]) -> tokens[5, 8] {\n".to_owned();
-    let (mut tokens, mut vectors) = (vec!["x".to_owned()], vec!["c".to_owned()]);
+    let mut text = "model Net(x: tokens[5, 8], c: vector[8], t: timestep) -> tokens[5, 8] {\n".to_owned();
+    text += "    let e = t -> sinusoid(8)\n    let p = parameter(tokens[5, 8])\n";
+    let (mut tokens, mut vectors) = (vec!["x".to_owned()], vec!["c".to_owned(), "e".to_owned()]);
     for at in 0..random.random_range(4..16) {
         let x = tokens.choose(&mut random).cloned().unwrap_or_default();
         let y = tokens.choose(&mut random).cloned().unwrap_or_default();
@@ -79,11 +101,12 @@ fn random_networks_keep_their_values() {
         let plain = outputs(&graph, Passes::None, inputs(seed));
         let found = outputs(&graph, Passes::All, inputs(seed));
         for (found, plain) in found.iter().zip(&plain) {
-            assert_eq!(found.shape, plain.shape, "{source}");
-            let largest = plain.to_f32().iter().fold(1e-3f32, |most, x| most.max(x.abs()));
-            for (found, plain) in found.to_f32().into_iter().zip(plain.to_f32()) {
-                assert!((found - plain).abs() <= 1e-5 * largest, "{found} instead of {plain}\n{source}");
-            }
+            assert_close(found, plain, &source);
+        }
+        for passes in [Passes::All, Passes::None] {
+            let steps = denoised(&graph, passes, &inputs(seed), &[1.0, TIME, 1.0, 2.0]);
+            assert_close(steps.get(1).expect("a step"), plain.first().expect("an output"), &source);
+            assert_eq!(steps.first(), steps.get(2));
         }
     }
     // The networks give the passes something to do.
@@ -101,7 +124,7 @@ block Block(x: tokens[N, D], cond c: vector[D]) -> tokens[N, D] {
     let (q, k, v) = (h -> linear(D) @q, h -> linear(D) @k, h -> linear(D) @v)
     x + gate * (attention(q, k, v, heads: 2) -> linear(D) @out)
 }
-model Net(x: tokens[5, 8], c: vector[8]) -> tokens[5, 8] {
+model Net(x: tokens[5, 8], c: vector[8], t: timestep) -> tokens[5, 8] {
     let h = x
     let unused = x -> linear(8) @unused
     for i in 0..3 { h = h -> Block(c) @blocks.{i} }
@@ -130,6 +153,34 @@ fn an_optimised_graph_has_nothing_more_to_optimise() {
     for pass in PASSES {
         assert_eq!(optimized.after(pass).graph.node_count(), optimized.graph.node_count(), "{}", pass.name);
     }
+}
+
+#[test]
+fn sampling_computes_first_what_no_step_changes() {
+    let graph = graph(
+        "
+        model Net(x: tokens[5, 8], text: tokens[3, 8], y: label[4], t: timestep) -> tokens[5, 8] {
+            let k = text -> linear(8) @k
+            let c = (t -> sinusoid(8) -> linear(8) @t) + (y -> embedding(8) @y)
+            let h = (x + sincos_grid(1, 5, 8)) * (c -> linear(8) @modulation)
+            h + attention(h -> linear(8) @q, k, text -> linear(8) @v, heads: 2)
+        }",
+    );
+    let optimized = Optimized::up_to(&graph, "hoist").expect("a pass").graph;
+    let found: Vec<(Stage, &str)> = optimized
+        .node_ids()
+        .zip(stages(&optimized))
+        .filter_map(|(node, stage)| Some((stage, optimized.node(node).op()?.name())))
+        .collect();
+    assert!(found.is_sorted_by_key(|(stage, _)| *stage), "{found:?}");
+    let of = |wanted: Stage| -> Vec<&str> {
+        found.iter().filter(|(stage, _)| *stage == wanted).map(|(_, name)| *name).collect()
+    };
+    assert_eq!(of(Stage::Constant), ["sincos_grid"]);
+    assert_eq!(of(Stage::Condition), ["linear", "slice", "slice", "embedding"]);
+    assert_eq!(of(Stage::Time), ["sinusoid", "linear"]);
+    assert_eq!(of(Stage::Both), ["add", "linear"]);
+    assert_eq!(of(Stage::Step), ["add", "multiply", "linear", "attention", "add"]);
 }
 
 #[test]

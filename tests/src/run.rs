@@ -2,7 +2,7 @@
 
 use crate::case::{Case, MAIN};
 use crate::expectation::{Expectation, Line, expectations};
-use archc_compiler::lint::rules;
+use archc_compiler::lint::{Levels, rules};
 use archc_compiler::source::{SourceError, SourceMap, Sources};
 use archc_compiler::{Diagnostic, Options, check, compile};
 
@@ -16,11 +16,14 @@ impl Sources for Case {
 
 /// Diagnostics of a case with the sources they point into; the error is a sentence.
 pub fn diagnostics(case: &Case) -> Result<(Vec<Diagnostic>, SourceMap), String> {
-    let mut options = Options { budget: case.budget, ..Options::default() };
     // Remarks are shown where they are what is tested.
-    if let Some(rule) = rules().iter().find(|rule| case.suite.contains(rule.id)) {
-        options.levels.0.insert(rule.id.to_owned(), Some(rule.level));
-    }
+    let rule = rules().iter().find(|rule| case.suite.contains(rule.id));
+    diagnostics_with(case, Levels(rule.map(|rule| (rule.id.to_owned(), Some(rule.level))).into_iter().collect()))
+}
+
+/// The same with other levels.
+pub fn diagnostics_with(case: &Case, levels: Levels) -> Result<(Vec<Diagnostic>, SourceMap), String> {
+    let options = Options { budget: case.budget, levels };
     match &case.target {
         None => check(MAIN, &case.settings, case, &options)
             .map(|checked| (checked.diagnostics, checked.program.sources))

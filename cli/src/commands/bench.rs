@@ -1,9 +1,12 @@
 //! `archc bench`
 
-use super::run::{draw_inputs, passes, read_inputs};
+use super::run::{draw_inputs, fits_memory, passes, read_inputs};
 use crate::args::{Bench, ReportFormat};
 use crate::{Outcome, output, target};
-use archc_compiler::analysis::cost::Costs;
+use archc_compiler::analysis::cost::{Costs, Unbound};
+use archc_compiler::dim::Sizes;
+use archc_compiler::ir::Graph;
+use archc_runtime::memory::Need;
 use archc_runtime::plan::Plan;
 use archc_runtime::tensors::TensorFile;
 use archc_runtime::{Request, Weights, bench, open_with};
@@ -34,8 +37,10 @@ struct Report {
     flop_per_s: f64,
     /// What a product of two matrices of 1024 x 1024 reaches here.
     matmul_flop_per_s: f64,
-    /// Bytes: parameters and the most activations alive at once, in f32.
-    predicted_memory: u64,
+    /// Bytes in f32: parameters, and for training what AdamW keeps of them.
+    predicted_parameters: u64,
+    /// The most values alive at once, or for training all of them.
+    predicted_values: u64,
     /// Bytes the whole process has had at most, where the system tells.
     measured_memory: Option<u64>,
 }
@@ -49,10 +54,21 @@ pub fn run(options: &Bench) -> Result<Outcome, String> {
     let plan = Plan::new(graph.clone());
     let inputs = match &options.inputs {
         Some(path) => read_inputs(&graph, path).map_err(|error| error.to_string())?,
-        None => draw_inputs(&graph, &plan, options.batch, options.seed)?,
+        None => {
+            fits_memory(options.device, least(options, &graph, &graph.typical, options.batch as usize))?;
+            draw_inputs(&graph, &plan, options.batch, options.seed)?
+        }
     };
     let bindings = plan.bind(&inputs).map_err(|error| error.to_string())?;
-    let costs = Costs::of(&graph, &bindings.sizes).map_err(|_| "a size of the inputs is unknown".to_owned())?;
+    fits_memory(options.device, least(options, &graph, &bindings.sizes, bindings.batch))?;
+    let unknown = |_| "a size of the inputs is unknown".to_owned();
+    let costs = Costs::of(&graph, &bindings.sizes).map_err(unknown)?;
+    let need = if options.train {
+        Need::of_training(&graph, &bindings.sizes, bindings.batch)
+    } else {
+        Need::of_evaluation(&graph, &bindings.sizes, bindings.batch, !options.no_opt)
+    };
+    let need = need.map_err(unknown)?;
 
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
     let source = weights.as_ref().map_or(Weights::Seed(options.seed), Weights::File);
@@ -80,9 +96,6 @@ pub fn run(options: &Bench) -> Result<Outcome, String> {
     let batch = bindings.batch;
     let flop = costs.total().flops as f64 * batch as f64 * if options.train { TRAINING } else { 1.0 };
     let parameters = costs.total().parameters;
-    let activations = if options.train { costs.total().activations } else { costs.peak };
-    // Parameters, their gradients, and two moments of AdamW.
-    let copies = if options.train { 4 } else { 1 };
     let report = Report {
         model: graph.name().to_owned(),
         work: if options.train { "training step" } else { "forward pass" },
@@ -97,7 +110,8 @@ pub fn run(options: &Bench) -> Result<Outcome, String> {
         flop,
         flop_per_s: flop / median,
         matmul_flop_per_s: session.matmul_ceiling(),
-        predicted_memory: parameters.saturating_mul(4 * copies) + activations.saturating_mul(batch as u64),
+        predicted_parameters: need.parameters,
+        predicted_values: need.values,
         measured_memory,
     };
     match options.format {
@@ -109,6 +123,15 @@ pub fn run(options: &Bench) -> Result<Outcome, String> {
     Ok(Outcome::Clean)
 }
 
+/// What the run needs at least.
+fn least(options: &Bench, graph: &Graph, sizes: &Sizes, batch: usize) -> Result<Need, Unbound> {
+    if options.train {
+        Need::least_of_training(graph, sizes, batch)
+    } else {
+        Need::of_evaluation(graph, sizes, batch, !options.no_opt)
+    }
+}
+
 fn text(report: &Report) -> String {
     let milliseconds = |seconds: f64| format!("{:.1} ms", seconds * 1e3);
     let measured = report.measured_memory.map_or("unknown".to_owned(), output::bytes);
@@ -116,7 +139,7 @@ fn text(report: &Report) -> String {
         "{}, batch {}, {} parameters, there after {:.2} s\n\
          {}: {} (median of {}, {} to {}), {:.1} samples/s\n\
          {}FLOP/s, {:.0} % of the {}FLOP/s of a matrix product\n\
-         memory: {} predicted for parameters and activations, {} measured for the process\n",
+         memory: {} predicted, {} for parameters and {} for values; {} measured for the process\n",
         report.model,
         report.batch,
         output::count(report.parameters),
@@ -130,7 +153,9 @@ fn text(report: &Report) -> String {
         output::count(report.flop_per_s as u64),
         100.0 * report.flop_per_s / report.matmul_flop_per_s,
         output::count(report.matmul_flop_per_s as u64),
-        output::bytes(report.predicted_memory),
+        output::bytes(report.predicted_parameters + report.predicted_values),
+        output::bytes(report.predicted_parameters),
+        output::bytes(report.predicted_values),
         measured,
     )
 }

@@ -3,7 +3,7 @@
 use crate::args::{Ir, IrFormat};
 use crate::{Outcome, output, target};
 use archc_compiler::ir::Graph;
-use archc_compiler::passes::{Optimized, PASSES};
+use archc_compiler::passes::{Optimized, PASSES, SAMPLING};
 use archc_compiler::suggest::did_you_mean;
 
 pub fn run(options: &Ir) -> Result<Outcome, String> {
@@ -30,9 +30,10 @@ fn after(graph: Graph, pass: &str) -> Result<Graph, String> {
         return Ok(Optimized::of(&graph).graph);
     }
     Optimized::up_to(&graph, pass).map(|optimized| optimized.graph).ok_or_else(|| {
-        let names = PASSES.iter().map(|pass| pass.name).chain(["all"]);
+        let passes = || PASSES.iter().chain([&SAMPLING]);
+        let names = passes().map(|pass| pass.name).chain(["all"]);
         let hint = did_you_mean(pass, names).map_or(String::new(), |hint| format!("; {hint}"));
-        let list: Vec<String> = PASSES.iter().map(|pass| format!("\n  {}: {}", pass.name, pass.summary)).collect();
+        let list: Vec<String> = passes().map(|pass| format!("\n  {}: {}", pass.name, pass.summary)).collect();
         format!("there is no pass `{pass}`{hint}; there are{}", list.concat())
     })
 }

@@ -1,13 +1,14 @@
 //! `archc run`
 
-use crate::args::Run;
+use crate::args::{Device, Run};
 use crate::{Outcome, output, render, target};
-use archc_compiler::analysis::cost::Costs;
+use archc_compiler::analysis::cost::{Costs, Unbound};
 use archc_compiler::analysis::liveness::Liveness;
 use archc_compiler::dim::Sizes;
 use archc_compiler::ir::{Graph, NodeId};
 use archc_compiler::suggest::did_you_mean;
 use archc_compiler::words::short;
+use archc_runtime::memory::Need;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::tensors::{self, TensorFile};
 use archc_runtime::{HostTensor, Passes, Request, Response, RunError, Weights, init, open_with};
@@ -30,9 +31,14 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
     let kept = values_to_keep(&graph, &options.mid)?;
     let inputs = match &options.inputs {
         Some(path) => read_inputs(&graph, path).map_err(|error| error.to_string())?,
-        None => draw_inputs(&graph, &plan, options.batch, options.seed)?,
+        None => {
+            let need = Need::of_evaluation(&graph, &graph.typical, options.batch as usize, !options.no_opt);
+            fits_memory(options.device, need)?;
+            draw_inputs(&graph, &plan, options.batch, options.seed)?
+        }
     };
     let bindings = plan.bind(&inputs).map_err(|error| error.to_string())?;
+    fits_memory(options.device, Need::of_evaluation(&graph, &bindings.sizes, bindings.batch, !options.no_opt))?;
     output::print(&summary(&graph, &bindings.sizes));
 
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
@@ -64,6 +70,15 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
 /// The passes that `--no-opt` leaves.
 pub fn passes(no_opt: bool) -> Passes {
     if no_opt { Passes::None } else { Passes::All }
+}
+
+/// Refuses what there is too little memory for before any of it is allocated. Sizes that nothing says are asked for where
+/// inputs are drawn.
+pub fn fits_memory(device: Device, need: Result<Need, Unbound>) -> Result<(), String> {
+    match (device, need) {
+        (Device::Cpu, Ok(need)) => need.check().map_err(|error| error.to_string()),
+        _ => Ok(()),
+    }
 }
 
 /// Says before a long run that its result could not be written.

@@ -6,7 +6,7 @@ use crate::{Outcome, output, target};
 use archc_compiler::ir::Graph;
 use archc_runtime::sample::{Method, Order, draw};
 use archc_runtime::tensors::{self, TensorFile};
-use archc_runtime::{Device, HostTensor, Interface, Weights, open, picture};
+use archc_runtime::{Device, HostTensor, Interface, Weights, open_with, picture};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,7 +57,8 @@ pub fn run(options: &Sample) -> Result<Outcome, String> {
     };
     // Options are looked at before the weights are loaded.
     order.method.name(&interface.process).map_err(explain)?;
-    let session = open(&graph, Device::from(options.device), Weights::File(&weights)).map_err(explain)?;
+    let passes = super::run::passes(options.no_opt);
+    let session = open_with(&graph, Device::from(options.device), Weights::File(&weights), passes).map_err(explain)?;
     let start = Instant::now();
     let bar = progress("sampling");
     let watch = |done: usize, total: usize| {

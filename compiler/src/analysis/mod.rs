@@ -12,4 +12,5 @@ pub mod precision;
 pub mod ranges;
 pub mod signal;
 pub mod stacks;
+pub mod stages;
 pub mod streams;

@@ -5,6 +5,7 @@
 
 mod common_subexpressions;
 mod dead_code;
+mod hoist;
 mod merge_projections;
 mod rewrite;
 
@@ -38,10 +39,11 @@ impl Optimized {
         PASSES.iter().fold(Self::nothing(graph.clone()), |graph, pass| graph.after(pass))
     }
 
-    /// The result of the passes up to the one of that name.
+    /// The result of the passes up to the one of that name, [`SAMPLING`] being the last.
     pub fn up_to(graph: &Graph, name: &str) -> Option<Self> {
-        let last = PASSES.iter().position(|pass| pass.name == name)?;
-        Some(PASSES.iter().take(last + 1).fold(Self::nothing(graph.clone()), |graph, pass| graph.after(pass)))
+        let mut passes = PASSES.iter().chain([&SAMPLING]);
+        let last = passes.clone().position(|pass| pass.name == name)?;
+        Some(passes.by_ref().take(last + 1).fold(Self::nothing(graph.clone()), |graph, pass| graph.after(pass)))
     }
 }
 
@@ -73,4 +75,19 @@ pub const PASSES: &[Pass] = &[
                   feed-forward; the modulations of all blocks",
         run: merge_projections::run,
     },
+    Pass {
+        name: "constants-first",
+        summary: "moves what depends on no input to the front, where it is computed in the first run and kept: tables of \
+                  positions and what becomes of them",
+        run: hoist::constants,
+    },
 ];
+
+/// What the drawing of samples needs besides, where the same network is asked about the same samples again and again.
+/// It makes values live longer, so that a single evaluation is better off without it.
+pub const SAMPLING: Pass = Pass {
+    name: "hoist",
+    summary: "orders values by what they depend on, for sampling: nothing, conditions, times, both, the noisy input. All \
+              but the last are computed before the first step",
+    run: hoist::steps,
+};

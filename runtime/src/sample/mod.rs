@@ -12,7 +12,7 @@ use crate::error::RunError;
 use crate::host::HostTensor;
 use crate::init;
 use crate::interface::Interface;
-use crate::session::{Request, Session};
+use crate::session::{Denoiser, Session};
 use archc_compiler::ir::Graph;
 use archc_process::{Guidance, Network, Output};
 use rand::distr::Distribution;
@@ -51,6 +51,7 @@ pub fn draw(
     let plan = order.method.plan(&interface.process)?;
     let guidance = Guidance::new(order.guidance, order.rescale)?;
     check(&interface, graph, order)?;
+    let times = times(&plan, &interface)?;
     let (count, width) = (order.labels.len(), order.shape.iter().product::<usize>());
     let batch = order.batch.max(1);
     let total = plan.steps() * count.div_ceil(batch);
@@ -61,13 +62,9 @@ pub fn draw(
         let start: Vec<f32> = noise(order.seed, "start", own.clone(), width);
         let start = start.into_iter().map(|noise| (f64::from(noise) * plan.start()) as f32).collect();
         let mut drawn = |step: usize, _: &Vec<f32>| noise(order.seed, &format!("step.{step}"), own.clone(), width);
-        let model = Model { session, graph, interface: &interface, order, guidance: &guidance, own: own.clone() };
-        let mut network = Network {
-            network: |x: &Vec<f32>, told: f64| model.predict(x, told),
-            scale: interface.process.schedule.scale(),
-            prediction: interface.process.prediction,
-            precondition: interface.process.precondition,
-        };
+        let model = Model { graph, interface: &interface, order, guidance: &guidance, own: own.clone() };
+        let mut denoiser = session.denoiser(&model.inputs()?, times.clone())?;
+        let mut network = network(&interface, |x, told| model.predict(&mut *denoiser, x, told));
         let finished = plan.sample(start, &mut network, &mut drawn, |_, _| {
             done += 1;
             watch(done, total);
@@ -76,6 +73,32 @@ pub fn draw(
     }
     let shape = std::iter::once(count).chain(order.shape.iter().copied()).collect();
     Ok(HostTensor::f32(shape, samples))
+}
+
+/// A network as the process of its model has trained it.
+fn network<F>(interface: &Interface, network: F) -> Network<F>
+where
+    F: FnMut(&Vec<f32>, f64) -> Result<Output<Vec<f32>>, RunError>,
+{
+    let process = &interface.process;
+    Network {
+        network,
+        scale: process.schedule.scale(),
+        prediction: process.prediction,
+        precondition: process.precondition,
+    }
+}
+
+/// What the network is told of the noise whenever a sampler asks it, which no sampler lets depend on samples: found by
+/// drawing samples without elements.
+fn times(plan: &plan::Plan, interface: &Interface) -> Result<Vec<f32>, RunError> {
+    let mut times = vec![];
+    let mut recorder = network(interface, |_, told| {
+        times.push(told as f32);
+        Ok(Output { prediction: vec![], variance: interface.learns_variance().then(Vec::new) })
+    });
+    plan.sample(vec![], &mut recorder, &mut |_: usize, _: &Vec<f32>| vec![], |_, _| ())?;
+    Ok(times)
 }
 
 /// Unit noise for samples, each from a stream of its own.
@@ -131,7 +154,6 @@ fn check(interface: &Interface, graph: &Graph, order: &Order) -> Result<(), RunE
 
 /// A network with its conditions for some samples.
 struct Model<'a> {
-    session: &'a dyn Session,
     graph: &'a Graph,
     interface: &'a Interface,
     order: &'a Order,
@@ -140,25 +162,38 @@ struct Model<'a> {
 }
 
 impl Model<'_> {
-    /// What the network says, guided: conditional and unconditional predictions come from one batch.
-    fn predict(&self, x: &[f32], told: f64) -> Result<Output<Vec<f32>>, RunError> {
-        let guided = self.order.guidance != 1.0;
-        let rounds = if guided { 2 } else { 1 };
-        let rows = self.own.len() * rounds;
-        let shape: Vec<usize> = std::iter::once(rows).chain(self.order.shape.iter().copied()).collect();
-        let noisy = HostTensor::f32(shape, x.repeat(rounds));
-        let told = vec![told as f32; rows];
+    fn is_guided(&self) -> bool {
+        self.order.guidance != 1.0
+    }
+
+    /// Samples in one pass: conditional and unconditional predictions come from one batch.
+    fn rounds(&self) -> usize {
+        if self.is_guided() { 2 } else { 1 }
+    }
+
+    fn noisy(&self, elements: Vec<f32>) -> HostTensor {
+        let rows = self.own.len() * self.rounds();
+        HostTensor::f32(std::iter::once(rows).chain(self.order.shape.iter().copied()).collect(), elements)
+    }
+
+    /// The inputs of a pass, before there is any noise.
+    fn inputs(&self) -> Result<Vec<HostTensor>, RunError> {
+        let rows = self.own.len() * self.rounds();
+        let noisy = self.noisy(vec![0.0; rows * self.order.shape.iter().product::<usize>()]);
         let mut labels: Vec<i64> = self.order.labels.get(self.own.clone()).unwrap_or_default().to_vec();
-        if guided {
+        if self.is_guided() {
             let null = self.interface.label.and_then(|label| label.null);
             let free: Vec<i64> = labels.iter().map(|label| null.unwrap_or(*label)).collect();
             labels.extend(free);
         }
-        let conditions = self.conditions(guided);
-        let inputs = self.interface.inputs(self.graph, noisy, &told, &labels, &conditions)?;
-        let response = self.session.run(&Request { inputs, ..Request::default() })?;
-        let output = response.outputs.into_iter().next().map(HostTensor::into_f32).unwrap_or_default();
-        Ok(self.combine(&output, x.len() / self.own.len().max(1), guided))
+        let conditions = self.conditions(self.is_guided());
+        self.interface.inputs(self.graph, noisy, &vec![0.0; rows], &labels, &conditions)
+    }
+
+    /// What the network says, guided.
+    fn predict(&self, denoiser: &mut dyn Denoiser, x: &[f32], told: f64) -> Result<Output<Vec<f32>>, RunError> {
+        let output = denoiser.denoise(&self.noisy(x.repeat(self.rounds())), told as f32)?;
+        Ok(self.combine(&output.into_f32(), x.len() / self.own.len().max(1), self.is_guided()))
     }
 
     /// The rows of the other inputs for these samples, and again without the condition.
