@@ -249,6 +249,12 @@ pub struct Probe {
     /// Blocks within so many blocks are measured each by itself; without it, those that hold most of the model
     #[arg(long)]
     pub depth: Option<usize>,
+    /// Measure when parameters first move instead: train for some steps in f64, on random targets
+    #[arg(long, conflicts_with_all = ["sigma", "depth"])]
+    pub wake_up: bool,
+    /// How many steps
+    #[arg(long, default_value_t = 7, requires = "wake_up", value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub steps: u32,
     #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
     pub format: ReportFormat,
 }

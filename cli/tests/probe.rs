@@ -266,3 +266,15 @@ fn predictions_follow_the_noise_level() {
         assert_eq!(code, 0, "sigma {sigma}: {}", broken(&report));
     }
 }
+
+#[test]
+fn parameters_wake_up_when_they_are_predicted_to() {
+    let settings = &["depth=2", "dim=32", "heads=2", "size=8", "classes=5"];
+    let network = Network { spec: "dit.arch#dit_s_2", settings, known: &[] };
+    let (code, report) = probe(&network, &["--wake-up", "--steps", "4"]);
+    let rows = report.get("parameters").and_then(Value::as_array).expect("parameters");
+    let moved = |step: u64| rows.iter().filter(|row| row.get("measured").and_then(Value::as_u64) == Some(step)).count();
+    // The head, then the modulation and what goes into it, then what is gated.
+    assert_eq!((code, number(&report, "/broken")), (0, 0.0));
+    assert!(moved(1) == 2 && moved(2) > 2 && moved(3) > 2, "{report:#}");
+}

@@ -33,6 +33,7 @@ mod stages;
 pub mod tensors;
 pub mod train;
 mod value;
+pub mod wake;
 pub mod weights;
 
 pub use error::RunError;

@@ -20,3 +20,5 @@ pub mod run;
 pub mod sample;
 #[cfg(feature = "run")]
 pub mod train;
+#[cfg(feature = "run")]
+pub mod wake;

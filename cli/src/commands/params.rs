@@ -85,12 +85,7 @@ fn table(list: &List) -> String {
             shape(&entry.shape),
             entry.shape.iter().product::<u64>().to_string(),
             entry.init.clone(),
-            match entry.wake {
-                Wake::Step(step) => step.to_string(),
-                Wake::Never(_) => "never".to_owned(),
-                Wake::Frozen if entry.buffer => "buffer".to_owned(),
-                Wake::Frozen => "frozen".to_owned(),
-            },
+            if entry.buffer { "buffer".to_owned() } else { entry.wake.to_string() },
         ]
     };
     let rows: Vec<Vec<String>> = list.parameters.iter().map(row).collect();

@@ -69,6 +69,9 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
     if !missing.is_empty() {
         return Err(format!("the inputs need sizes: give {}", missing.join(" ")));
     }
+    if options.wake_up {
+        return super::wake::run(options, &graph);
+    }
     let signal = Signal::with(&graph, &statistics(&options.images, options.sigma));
     let blocks = options.depth.map_or_else(|| covering(&graph), |depth| disjoint(&graph, depth));
     let predicted = cotangents(&graph, &signal, |scope| blocks.contains(scope));

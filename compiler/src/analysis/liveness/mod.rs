@@ -34,6 +34,7 @@ use crate::types::Axis;
 use facts::Grid;
 use parts::Parts;
 use serde::Serialize;
+use std::fmt;
 use view::View;
 
 /// When a parameter first moves.
@@ -45,6 +46,16 @@ pub enum Wake {
     Never(Dead),
     /// It is not trained.
     Frozen,
+}
+
+impl fmt::Display for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wake::Step(step) => write!(f, "{step}"),
+            Wake::Never(_) => f.write_str("never"),
+            Wake::Frozen => f.write_str("frozen"),
+        }
+    }
 }
 
 /// Why a gradient vanishes for good.
