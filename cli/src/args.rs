@@ -1,6 +1,8 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use archc_compiler::analysis::precision::Format;
+use archc_compiler::settings::Setting;
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Checks, explains and runs specifications of diffusion architectures.
@@ -20,6 +22,8 @@ pub enum Command {
     Build(Build),
     /// Report everything that is wrong with specs
     Check(Check),
+    /// Show what archc.yaml declares for a folder, or what it may declare
+    Config(Config),
     /// Show the page of a rule
     Explain(Explain),
     /// Bring specs into the one layout
@@ -65,6 +69,9 @@ pub struct Settings {
     /// The most operations a model may unroll to
     #[arg(long, value_name = "NODES")]
     pub budget: Option<usize>,
+    /// Levels of rules and declared statistics; without it the nearest archc.yaml in the folder of the spec or above it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -95,9 +102,11 @@ pub struct Check {
     pub paths: Vec<PathBuf>,
     #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
     pub format: ReportFormat,
-    /// Fail on warnings too
-    #[arg(long, value_enum, value_name = "LEVEL")]
-    pub deny: Option<Deny>,
+    #[command(flatten)]
+    pub levels: LevelFlags,
+    /// The numbers that models run in
+    #[arg(long, value_enum)]
+    pub dtype: Option<FloatFormat>,
     /// Show remarks as well: what is of interest and no reason to change anything. They never fail the check
     #[arg(long)]
     pub remarks: bool,
@@ -127,9 +136,56 @@ impl ReportFormat {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Deny {
-    Warnings,
+/// Levels of rules, in the order in which they were given.
+#[derive(Debug, Default)]
+pub struct LevelFlags(pub Vec<(Setting, String)>);
+
+const LEVEL_FLAGS: [(Setting, &str, &str); 3] = [
+    (Setting::Deny, "deny", "Make findings of a rule errors: `group/name`, `group/*` or `*`; `warnings` fails on any"),
+    (Setting::Warn, "warn", "Make findings of a rule warnings"),
+    (Setting::Allow, "allow", "Ignore findings of a rule. Of several levels of a rule the last one counts"),
+];
+
+/// Derived arguments do not keep the order of different flags.
+impl Args for LevelFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let flag = |(_, name, help): (Setting, &'static str, &'static str)| {
+            Arg::new(name).long(name).value_name("RULE").help(help).action(ArgAction::Append)
+        };
+        command.args(LEVEL_FLAGS.map(flag))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for LevelFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given: Vec<(usize, Setting, String)> = vec![];
+        for (setting, name, _) in LEVEL_FLAGS {
+            let places = matches.indices_of(name).into_iter().flatten();
+            let patterns = matches.get_many::<String>(name).into_iter().flatten();
+            given.extend(places.zip(patterns).map(|(at, pattern)| (at, setting, pattern.clone())));
+        }
+        given.sort_by_key(|(at, ..)| *at);
+        Ok(Self(given.into_iter().map(|(_, setting, pattern)| (setting, pattern)).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Config {
+    /// A spec, or a folder
+    #[arg(required_unless_present = "schema")]
+    pub path: Option<PathBuf>,
+    /// Print the JSON schema of archc.yaml, for editors
+    #[arg(long, conflicts_with = "path")]
+    pub schema: bool,
 }
 
 #[derive(Debug, Args)]
@@ -179,15 +235,15 @@ pub enum IrFormat {
     Dot,
 }
 
-/// What goes into a model whose signal is predicted.
+/// What goes into a model whose signal is predicted, in place of what archc.yaml declares.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Images {
-    /// Standard deviation of clean images
-    #[arg(long, default_value_t = 0.5, requires = "sigma")]
-    pub sigma_data: f64,
-    /// Correlation of neighbouring pixels of clean images, 0 for white ones
-    #[arg(long, default_value_t = 0.95, requires = "sigma")]
-    pub correlation: f64,
+    /// Standard deviation of clean images, 0.5 if nothing is declared
+    #[arg(long)]
+    pub sigma_data: Option<f64>,
+    /// Correlation of neighbouring pixels of clean images, 0 for white ones; 0.95 if nothing is declared
+    #[arg(long)]
+    pub correlation: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -203,7 +259,7 @@ pub struct Predict {
     #[arg(long, value_enum)]
     pub dtype: Option<FloatFormat>,
     /// How much values may grow after initialisation before they overflow
-    #[arg(long, default_value_t = 8.0, requires = "dtype")]
+    #[arg(long, default_value_t = 8.0)]
     pub margin: f64,
     #[arg(long, value_enum, default_value_t = PredictFormat::Table)]
     pub format: PredictFormat,
@@ -217,6 +273,16 @@ pub enum FloatFormat {
     F16,
     Bf16,
     F32,
+}
+
+impl From<FloatFormat> for Format {
+    fn from(format: FloatFormat) -> Self {
+        match format {
+            FloatFormat::F16 => Format::F16,
+            FloatFormat::Bf16 => Format::Bf16,
+            FloatFormat::F32 => Format::F32,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,6 +10,7 @@ mod output;
 mod render;
 #[cfg(feature = "run")]
 mod run_folder;
+mod settings;
 mod target;
 
 use args::{Arguments, Command};
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => commands::bench::run(&options),
         Command::Build(options) => commands::build::run(&options),
         Command::Check(options) => commands::check::run(&options),
+        Command::Config(options) => commands::config::run(&options),
         Command::Explain(options) => commands::explain::run(&options),
         Command::Fmt(options) => commands::fmt::run(&options),
         Command::Import(options) => commands::import::run(&options),

@@ -3,7 +3,7 @@
 use crate::args::Settings;
 use crate::{files, target};
 use archc_compiler::source::{SourceError, SourceMap, Sources};
-use archc_compiler::{Compiled, compile};
+use archc_compiler::{Compiled, Options, compile};
 use archc_runtime::train::Recipe;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,9 +48,9 @@ impl Manifest {
 
     /// The model that was trained.
     pub fn compiled(&self) -> Result<Compiled, String> {
-        let settings = Settings { set: self.set.clone(), budget: None };
+        let settings = Settings { set: self.set.clone(), budget: None, config: None };
         let given = target::settings(&settings)?;
-        compile(&self.spec, self.model.as_deref(), &given, self, &target::options(&settings))
+        compile(&self.spec, self.model.as_deref(), &given, self, &Options::default())
             .map_err(|error| format!("{}: {error}", self.spec))
     }
 }

@@ -115,6 +115,55 @@ fn check_is_silent_about_nothing_and_exits_by_what_it_finds() {
     folder.archc(&["check", "."]).expect(FINDINGS);
 }
 
+/// `archc.yaml` beside, above and in place of each other.
+#[test]
+fn levels_come_from_the_nearest_file_and_from_the_command_line() {
+    let folder = Folder::with(&[("archc.yaml", "rules:\n  attention/heads: deny\n"), ("net.arch", WARNING)]);
+    folder.archc(&["check", "net.arch"]).expect(FINDINGS);
+    folder.archc(&["check", "net.arch", "--warn", "attention/*"]).expect(CLEAN);
+    folder.archc(&["check", "net.arch", "--allow", "*", "--deny", "attention/heads"]).expect(FINDINGS);
+    let silent = folder.archc(&["check", "net.arch", "--deny", "attention/heads", "--allow", "*"]).expect(CLEAN);
+    assert!(silent.out.contains("nothing to report"), "{}", silent.out);
+    folder.archc(&["check", "net.arch", "--deny", "atention/heads"]).fails_with(&["did you mean `attention/heads`?"]);
+    std::fs::create_dir(folder.path("inner")).expect("a folder");
+    std::fs::write(folder.path("inner/net.arch"), WARNING).expect("a file");
+    folder.archc(&["check", "inner/net.arch"]).expect(FINDINGS);
+    std::fs::write(folder.path("inner/archc.yaml"), "rules: { '*': allow }\n").expect("a file");
+    folder.archc(&["check", "inner/net.arch"]).expect(CLEAN);
+    folder.archc(&["check", "inner/net.arch", "--config", "archc.yaml"]).expect(FINDINGS);
+    folder.archc(&["check", "inner/net.arch", "--config", "none.yaml"]).fails_with(&["none.yaml"]);
+}
+
+#[test]
+fn mistakes_in_archc_yaml_are_shown_where_they_stand() {
+    let text = "rules:\n  atention/heads: deny\nstatistics:\n  sigma: [1]\n  data: { std: -1 }\n";
+    let folder = Folder::with(&[("archc.yaml", text), ("net.arch", NET)]);
+    for command in ["check", "predict", "config"] {
+        let words = ["archc.yaml:2:3", "did you mean `attention/heads`?", "archc.yaml:5:16", "2 mistakes"];
+        folder.archc(&[command, "net.arch"]).fails_with(&words);
+    }
+    assert_eq!(folder.text("net.arch"), NET);
+}
+
+#[test]
+fn declared_statistics_are_what_predictions_start_from() {
+    let net = "model Net(x: image[4, 8, 8], text: tokens[6, 8]) -> tokens[6, 8] { text -> identity() }\n";
+    let square = |text: &str, more: &[&str]| {
+        let folder = Folder::with(&[("archc.yaml", text), ("net.arch", net)]);
+        folder.archc(&[&["predict", "net.arch", "--format", "json"], more].concat()).expect(CLEAN).out
+    };
+    let declared = "statistics:\n  sigma: [0.5, 80]\n  data: { std: 0.5 }\n  inputs: { text: { mean: 1, std: 2 } }\n";
+    let sigmas = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON")["sigmas"].clone();
+    assert_eq!(sigmas(&square(declared, &[])), serde_json::json!([0.5, 80.0]));
+    assert_eq!(sigmas(&square(declared, &["--sigma", "1"])), serde_json::json!([1.0]));
+    assert_eq!(sigmas(&square("{}", &[])), serde_json::json!([null]));
+    let folder = Folder::with(&[("net.arch", net)]);
+    folder.archc(&["predict", "net.arch", "--sigma-data", "1"]).fails_with(&["--sigma"]);
+    folder.archc(&["config", "--schema"]).expect(CLEAN);
+    let none = folder.archc(&["config", "net.arch"]).expect(CLEAN);
+    assert!(none.out.contains("nothing is declared"), "{}", none.out);
+}
+
 const CONFIG: &str =
     r#"{"_class_name": "DiTTransformer2DModel", "num_layers": 2, "norm_eps": 1e-6, "out_channels": 8}"#;
 

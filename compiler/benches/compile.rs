@@ -6,8 +6,9 @@ use archc_compiler::analysis::signal::Signal;
 use archc_compiler::analysis::signal::backward::cotangents;
 use archc_compiler::analysis::signal::blocks::covering;
 use archc_compiler::elaborate::{Budget, elaborate};
-use archc_compiler::lint::{self, Levels};
+use archc_compiler::lint;
 use archc_compiler::program::Program;
+use archc_compiler::settings::Settings;
 use archc_compiler::source::{Files, Sources};
 use archc_compiler::{FileId, Options, compile};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -39,7 +40,7 @@ fn stages(criterion: &mut Criterion) {
         });
         let graph = elaborate(&program, &target, &[], Budget::default()).graph.expect("a graph");
         group.bench_function("lint", |bench| {
-            bench.iter(|| lint::lint(black_box(&graph), &program.sources, &Levels::default()));
+            bench.iter(|| lint::lint(black_box(&graph), &program.sources, &Settings::default()));
         });
         group.bench_function("predict", |bench| {
             bench.iter(|| {

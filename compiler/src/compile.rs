@@ -2,8 +2,9 @@
 
 use crate::elaborate::{Budget, Settings, elaborate};
 use crate::ir::Graph;
-use crate::lint::{self, Levels};
+use crate::lint;
 use crate::program::{Program, Target};
+use crate::settings;
 use crate::source::{SourceError, Sources};
 use archc_grammar::{Diagnostic, Level};
 use std::fmt;
@@ -12,7 +13,8 @@ use std::fmt;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub budget: Budget,
-    pub levels: Levels,
+    /// What rules take as given.
+    pub given: settings::Settings,
 }
 
 /// A model or preset of a source.
@@ -96,7 +98,7 @@ pub fn compile(
     merge(&mut diagnostics, elaborated.diagnostics);
     let mut graph = elaborated.graph;
     if let Some(graph) = &graph {
-        let findings = lint::lint(graph, &program.sources, &options.levels).diagnostics;
+        let findings = lint::lint(graph, &program.sources, &options.given).diagnostics;
         let findings = without_echoes(findings, &diagnostics);
         merge(&mut diagnostics, findings);
     }
@@ -122,7 +124,7 @@ pub fn check(
         let elaborated = elaborate(&program, target, settings, options.budget);
         merge(&mut diagnostics, elaborated.diagnostics);
         if let Some(graph) = &elaborated.graph {
-            let findings = lint::lint(graph, &program.sources, &options.levels);
+            let findings = lint::lint(graph, &program.sources, &options.given);
             let found = without_echoes(findings.diagnostics, &diagnostics);
             merge(&mut diagnostics, found);
             // An `allow` is useless only if it is so for every model it is part of.

@@ -14,6 +14,7 @@ pub mod lint;
 pub mod ops;
 pub mod passes;
 pub mod program;
+pub mod settings;
 pub mod sincos;
 pub mod source;
 pub mod suggest;

@@ -123,6 +123,30 @@ pub fn noisy_image(shape: Vec<usize>, share: f64, correlation: f64, seed: u64, n
     HostTensor::f32(shape, data)
 }
 
+/// An input of the given mean, standard deviation, and correlation of the same feature at two positions: a part that is
+/// the same at every position of a sample, and one that is each its own.
+pub fn in_common(kind: Kind, shape: Vec<usize>, moments: [f64; 3], seed: u64, name: &str) -> HostTensor {
+    let [mean, std, correlation] = moments;
+    let mut rng = stream(seed, &format!("in.{name}"));
+    let count: usize = shape.iter().product();
+    // Features lie behind the samples, those of tokens in the last place.
+    let samples = shape.first().copied().unwrap_or(1).max(1);
+    let features = if kind == Kind::Tokens { shape.last() } else { shape.get(1) }.copied().unwrap_or(1).max(1);
+    let positions = (count / (samples * features)).max(1);
+    let shared: Vec<f64> = StandardNormal.sample_iter(&mut rng).take(samples * features).collect();
+    let own: Vec<f64> = StandardNormal.sample_iter(&mut rng).take(count).collect();
+    let feature = |at: usize| match kind {
+        Kind::Tokens => at / (features * positions) * features + at % features,
+        _ => at / positions,
+    };
+    let (common, rest) = (correlation.sqrt(), (1.0 - correlation).max(0.0).sqrt());
+    let value = |(at, own): (usize, f64)| {
+        let shared = shared.get(feature(at)).copied().unwrap_or(0.0);
+        (mean + std * (common * shared + rest * own)) as f32
+    };
+    HostTensor::f32(shape, own.into_iter().enumerate().map(value).collect())
+}
+
 /// The size of the class axis of an input.
 pub fn classes(ty: &archc_compiler::types::Type) -> Option<&Dim> {
     ty.dim(Axis::Class)

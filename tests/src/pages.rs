@@ -2,7 +2,7 @@
 
 use crate::{architectures, corpus, evidence};
 use archc_compiler::ops::signature::{AttributeInfo, Operands, Signature};
-use archc_compiler::{FileId, library, lint, ops};
+use archc_compiler::{FileId, library, lint, ops, settings};
 use archc_grammar::ast::{Definition, DefinitionKind, ItemKind};
 use archc_grammar::{Span, parse};
 use std::fs;
@@ -36,6 +36,7 @@ pub fn is_update() -> bool {
 pub fn pages() -> Vec<Page> {
     vec![
         Page { path: "README.md", text: architectures::readme() },
+        Page { path: "specs/reference/archc.schema.json", text: schema() },
         Page { path: "specs/reference/evidence.md", text: evidence::page(GENERATED) },
         Page { path: "specs/reference/operators.md", text: operators() },
         Page { path: "specs/reference/rules.md", text: rules() },
@@ -45,6 +46,11 @@ pub fn pages() -> Vec<Page> {
 
 const GENERATED: &str =
     "<!-- Generated from the declarations. To refresh: UPDATE_PAGES=1 cargo test -p archc-tests --test pages -->";
+
+/// What may stand in `archc.yaml`, as `archc config --schema` prints it.
+fn schema() -> String {
+    format!("{:#}\n", settings::schema())
+}
 
 fn operators() -> String {
     let mut page = format!(

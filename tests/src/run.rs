@@ -3,6 +3,7 @@
 use crate::case::{Case, MAIN};
 use crate::expectation::{Expectation, Line, expectations};
 use archc_compiler::lint::{Levels, rules};
+use archc_compiler::settings::Settings;
 use archc_compiler::source::{SourceError, SourceMap, Sources};
 use archc_compiler::{Diagnostic, Options, check, compile};
 
@@ -23,7 +24,8 @@ pub fn diagnostics(case: &Case) -> Result<(Vec<Diagnostic>, SourceMap), String> 
 
 /// The same with other levels.
 pub fn diagnostics_with(case: &Case, levels: Levels) -> Result<(Vec<Diagnostic>, SourceMap), String> {
-    let options = Options { budget: case.budget, levels };
+    let given = Settings { levels, ..Settings::default() };
+    let options = Options { budget: case.budget, given };
     match &case.target {
         None => check(MAIN, &case.settings, case, &options)
             .map(|checked| (checked.diagnostics, checked.program.sources))

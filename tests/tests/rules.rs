@@ -1,11 +1,13 @@
 //! The example of every rule shows that rule alone, and every rule has a suite.
 
 use archc_compiler::lint::{Levels, RuleInfo, rules};
+use archc_compiler::settings::Settings;
 use archc_compiler::{Diagnostic, Options, check};
 use archc_tests::markdown::arch_blocks;
 
 fn found(source: &str) -> Vec<Diagnostic> {
-    let options = Options { levels: Levels::default().with_remarks(), ..Options::default() };
+    let given = Settings { levels: Levels::default().with_remarks(), ..Settings::default() };
+    let options = Options { given, ..Options::default() };
     let checked = check("page.arch", &[], &[("page.arch", source)], &options);
     checked.map(|checked| checked.diagnostics).unwrap_or_default()
 }

@@ -1,13 +1,16 @@
 //! `archc check`
 
 use super::fix;
-use crate::args::{Check, Deny, ReportFormat};
+use crate::args::{Check, ReportFormat};
 use crate::files;
 use crate::render::{self, JsonDiagnostic};
 use crate::{Outcome, output, target};
+use archc_compiler::settings::{Setting, patterns};
 use archc_compiler::source::Files;
-use archc_compiler::{CompileError, Level, check};
+use archc_compiler::suggest::did_you_mean;
+use archc_compiler::{CompileError, Level, Options, check};
 use serde::Serialize;
+use std::path::Path;
 
 #[derive(Debug, Default, Serialize)]
 struct Report {
@@ -20,22 +23,56 @@ struct Report {
     unreadable: Vec<String>,
 }
 
+/// What the command line and archc.yaml declare for the specs of a check.
+pub struct Declarations<'a> {
+    options: &'a Check,
+    denies_warnings: bool,
+}
+
+impl<'a> Declarations<'a> {
+    fn of(options: &'a Check) -> Result<Self, String> {
+        let mut denies_warnings = false;
+        for (setting, pattern) in &options.levels.0 {
+            if (*setting, pattern.as_str()) == (Setting::Deny, "warnings") {
+                denies_warnings = true;
+            } else if !patterns().iter().any(|(known, _)| known == pattern) {
+                let help = did_you_mean(pattern, patterns().iter().map(|(known, _)| known.as_str()));
+                let help = help.map_or(String::new(), |help| format!("; {help}"));
+                return Err(format!("there is no rule `{pattern}`{help}"));
+            }
+        }
+        Ok(Self { options, denies_warnings })
+    }
+
+    /// Options of the compiler for a spec.
+    pub fn of_spec(&self, spec: &Path) -> Result<Options, String> {
+        let mut own = target::options(&self.options.settings, spec)?;
+        for (setting, pattern) in &self.options.levels.0 {
+            own.given.levels.set(pattern, *setting);
+        }
+        if let Some(format) = self.options.dtype {
+            own.given.dtype = Some(format.into());
+        }
+        if self.options.remarks {
+            own.given.levels = own.given.levels.with_remarks();
+        }
+        Ok(own)
+    }
+}
+
 pub fn run(options: &Check) -> Result<Outcome, String> {
     let settings = target::settings(&options.settings)?;
     let (specs, problems) = files::specs(&options.paths);
     let mut report = Report { version: 1, unreadable: problems, ..Report::default() };
-    let mut compiled = target::options(&options.settings);
-    if options.remarks {
-        compiled.levels = compiled.levels.with_remarks();
-    }
+    let declared = Declarations::of(options)?;
     if options.unsafe_fixes && !options.fix && !options.diff {
         return Err("`--unsafe-fixes` goes with `--fix` or `--diff`".to_owned());
     }
     if options.fix || options.diff {
-        report.unreadable.extend(fix::run(options, &specs)?);
+        report.unreadable.extend(fix::run(options, &specs, &declared)?);
     }
     for path in specs {
-        let checked = match check(&files::name(&path), &settings, &Files::default(), &compiled) {
+        let checked = match check(&files::name(&path), &settings, &Files::default(), &declared.of_spec(&path)?) {
             Ok(checked) => checked,
             Err(error) => {
                 report.unreadable.push(format!("{}: {}", path.display(), CompileError::Source(error)));
@@ -63,7 +100,7 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
             output::line(summary(&report));
         }
     }
-    let fails = report.errors > 0 || options.deny == Some(Deny::Warnings) && report.warnings > 0;
+    let fails = report.errors > 0 || declared.denies_warnings && report.warnings > 0;
     Ok(match (report.unreadable.is_empty(), fails) {
         (false, _) => Outcome::Failure,
         (true, true) => Outcome::Findings,

@@ -1,5 +1,6 @@
 //! `archc check --fix` and `--diff`
 
+use super::check::Declarations;
 use crate::args::Check;
 use crate::{files, output, target};
 use archc_compiler::fix::{Change, Effect, Outlook, Repair, Repaired, repair};
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Fixes specs, and writes or shows what became of them; messages are about what could not be done.
-pub fn run(options: &Check, specs: &[PathBuf]) -> Result<Vec<String>, String> {
+pub fn run(options: &Check, specs: &[PathBuf], declared: &Declarations<'_>) -> Result<Vec<String>, String> {
     let settings = target::settings(&options.settings)?;
     let allowed = if options.unsafe_fixes { Safety::Unsafe } else { Safety::Safe };
     // Only what the user has named is changed.
@@ -18,7 +19,7 @@ pub fn run(options: &Check, specs: &[PathBuf]) -> Result<Vec<String>, String> {
     let mut problems = vec![];
     for path in specs {
         let name = files::name(path);
-        let compiler = target::options(&options.settings);
+        let compiler = declared.of_spec(path)?;
         let may_change = |file: &str| named.contains(file);
         match repair(&name, &settings, &Files::default(), &compiler, allowed, &may_change) {
             Ok(repair) => {

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod build;
 pub mod check;
+pub mod config;
 pub mod explain;
 pub mod fix;
 pub mod fmt;

@@ -1,6 +1,6 @@
 //! `archc probe`
 
-use super::predict::{figure, has_numbers, statistics};
+use super::predict::{figure, has_numbers};
 use crate::args::{Probe, ReportFormat};
 use crate::{Outcome, output, target};
 use archc_compiler::analysis::moments::{Class, Estimate};
@@ -8,6 +8,7 @@ use archc_compiler::analysis::signal::Signal;
 use archc_compiler::analysis::signal::backward::cotangents;
 use archc_compiler::analysis::signal::blocks::{covering, disjoint};
 use archc_compiler::ir::Graph;
+use archc_compiler::settings::Inputs;
 use archc_compiler::types::Kind;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::probe::{self, Figure};
@@ -63,7 +64,11 @@ struct Claim {
 }
 
 pub fn run(options: &Probe) -> Result<Outcome, String> {
-    let Some((_, graph)) = target::graph(&options.target)? else { return Ok(Outcome::Findings) };
+    let Some((_, graph, declared)) = target::declared_graph(&options.target)? else {
+        return Ok(Outcome::Findings);
+    };
+    let given: Vec<f64> = options.sigma.into_iter().collect();
+    let declared = super::predict::inputs(&declared.inputs, &options.images, &given)?;
     let graph = Arc::new(graph);
     let missing: Vec<String> = super::run::open_sizes(&graph);
     if !missing.is_empty() {
@@ -72,11 +77,11 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
     if options.wake_up {
         return super::wake::run(options, &graph);
     }
-    let signal = Signal::with(&graph, &statistics(&options.images, options.sigma));
+    let signal = Signal::with(&graph, &declared.statistics());
     let blocks = options.depth.map_or_else(|| covering(&graph), |depth| disjoint(&graph, depth));
     let predicted = cotangents(&graph, &signal, |scope| blocks.contains(scope));
     let request = probe::Probe { seeds: options.seeds, batch: options.batch as usize, blocks };
-    let inputs = |seed, plan: &Plan, bindings: &Bindings| draw(&graph, plan, bindings, seed, options);
+    let inputs = |seed, plan: &Plan, bindings: &Bindings| draw(&graph, plan, bindings, seed, &declared);
     let measured = probe::measure(&graph, &request, inputs).map_err(|error| error.to_string())?;
 
     let mut forward = Comparison::new(options.seeds);
@@ -122,19 +127,23 @@ pub fn run(options: &Probe) -> Result<Outcome, String> {
 }
 
 /// Features with the declared statistics, everything else as the model would see it.
-fn draw(graph: &Graph, plan: &Plan, bindings: &Bindings, seed: u64, options: &Probe) -> Vec<HostTensor> {
-    let statistics = statistics(&options.images, options.sigma);
+fn draw(graph: &Graph, plan: &Plan, bindings: &Bindings, seed: u64, declared: &Inputs) -> Vec<HostTensor> {
+    let statistics = declared.statistics();
+    let correlation = declared.data.unwrap_or_default().autocorrelation.of_neighbours();
     let scale = statistics.scale(graph);
     let share = statistics.sigma_data.powi(2) / statistics.total();
     let draw = |input: &archc_compiler::ir::Input| {
         let ty = &graph.node(input.node).ty;
         let shape = plan.shape_of(ty, bindings);
-        let mut drawn = match (ty.kind, options.sigma) {
+        if let (Some(own), false) = (declared.inputs.get(&*input.name), ty.kind.is_index()) {
+            return init::in_common(ty.kind, shape, [own.mean, own.std, own.correlation], seed, &input.name);
+        }
+        let mut drawn = match (ty.kind, declared.highest()) {
             (Kind::Sigma, _) => {
                 let count = shape.iter().product();
                 return HostTensor::f32(shape, vec![statistics.sigma as f32; count]);
             }
-            (Kind::Image, Some(_)) => init::noisy_image(shape, share, options.images.correlation, seed, &input.name),
+            (Kind::Image, Some(_)) => init::noisy_image(shape, share, correlation, seed, &input.name),
             _ => init::input(ty.kind, init::classes(ty), shape, seed, &input.name),
         };
         if let (HostData::F32(values), true) = (&mut drawn.data, ty.kind.has_positions()) {

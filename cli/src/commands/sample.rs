@@ -26,7 +26,7 @@ pub fn run(options: &Sample) -> Result<Outcome, String> {
         let graph = compiled.graph.ok_or_else(|| format!("{}: its spec does not compile any more", options.spec))?;
         (graph, Some(manifest.shape))
     } else {
-        let settings = Settings { set: options.set.clone(), budget: None };
+        let settings = Settings { set: options.set.clone(), budget: None, config: None };
         let Some((_, graph)) = target::graph(&Target { spec: options.spec.clone(), settings })? else {
             return Ok(Outcome::Findings);
         };

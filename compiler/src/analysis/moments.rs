@@ -133,6 +133,16 @@ impl Moments {
         Self { mean, second: [square; LAGS + 2], class: Class::InExpectation, ..Self::ZERO }
     }
 
+    /// Elements of which any two of a channel have the same correlation: a part that is the same at every position, and
+    /// one that is each its own.
+    pub fn in_common(mean: f64, variance: f64, correlation: f64) -> Self {
+        let mut moments = Self::uniform(mean, mean * mean + correlation * variance);
+        if let Some(own) = moments.second.first_mut() {
+            *own = mean * mean + variance;
+        }
+        moments
+    }
+
     /// Zero mean and unit mean square, independent.
     pub fn unit() -> Self {
         Self::independent(0.0, 1.0)

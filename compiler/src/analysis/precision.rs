@@ -10,9 +10,12 @@ use super::signal::Signal;
 use crate::ir::{Graph, NodeId, NodeKind};
 use crate::ops::{Op, Passage};
 use crate::types::Kind;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// A floating-point format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     F16,
     Bf16,

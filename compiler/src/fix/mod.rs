@@ -87,7 +87,8 @@ pub fn repair(
     let (mut applied, mut refused): (Vec<Applied>, Vec<Refused>) = (vec![], vec![]);
     let mut banned: BTreeSet<String> = BTreeSet::new();
     let mut checked = check(source, settings, &texts, options)?;
-    let first = outlooks(&checked.program, settings, options.budget);
+    let inputs = options.given.inputs.statistics();
+    let first = outlooks(&checked.program, settings, options);
     let mut known = first.clone();
     for _ in 0..ROUNDS {
         let map = checked.program.sources.clone();
@@ -134,10 +135,10 @@ pub fn repair(
             });
             continue;
         };
-        let after = outlooks(&result.program, settings, options.budget);
+        let after = outlooks(&result.program, settings, options);
         let edits: Vec<_> = attempt.iter().flat_map(|(_, fix)| fix.edits.clone()).collect();
         for (problem, fix) in attempt {
-            let squares = problem.span().and_then(|span| outlook::squares(&known, &after, span, &edits));
+            let squares = problem.span().and_then(|span| outlook::squares(&known, &after, &inputs, span, &edits));
             applied.push(Applied {
                 id: problem.id.clone(),
                 title: fix.title.clone(),

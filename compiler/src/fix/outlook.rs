@@ -1,8 +1,9 @@
 //! What the analyses say of a model, to be compared before and after a repair.
 
 use crate::analysis::liveness::{Liveness, Wake};
-use crate::analysis::signal::Signal;
-use crate::elaborate::{Budget, Settings, elaborate};
+use crate::analysis::signal::{Signal, Statistics};
+use crate::compile::Options;
+use crate::elaborate::{Settings, elaborate};
 use crate::ir::Graph;
 use crate::program::Program;
 use archc_grammar::{Edit, Span};
@@ -22,17 +23,18 @@ pub struct Outlook {
 }
 
 /// Those of all models and presets of a program.
-pub fn outlooks(program: &Program, settings: &Settings, budget: Budget) -> Vec<Outlook> {
+pub fn outlooks(program: &Program, settings: &Settings, options: &Options) -> Vec<Outlook> {
+    let inputs = options.given.inputs.statistics();
     let mut targets = program.targets();
     targets.retain(|target| !program.is_template(target, settings));
     let graphs = targets.into_iter().filter_map(|target| {
-        let graph = elaborate(program, &target, settings, budget).graph?;
-        Some(outlook(target.name.to_string(), graph))
+        let graph = elaborate(program, &target, settings, options.budget).graph?;
+        Some(outlook(target.name.to_string(), graph, &inputs))
     });
     graphs.collect()
 }
 
-fn outlook(name: String, graph: Graph) -> Outlook {
+fn outlook(name: String, graph: Graph, inputs: &Statistics) -> Outlook {
     let liveness = Liveness::of(&graph);
     let (mut never, mut steps) = (0, BTreeMap::new());
     for id in graph.parameter_ids() {
@@ -42,16 +44,22 @@ fn outlook(name: String, graph: Graph) -> Outlook {
             Wake::Frozen => {}
         }
     }
-    let output = graph.outputs.first().and_then(|output| Signal::of(&graph).square(output.node));
+    let output = graph.outputs.first().and_then(|output| Signal::with(&graph, inputs).square(output.node));
     Outlook { name, graph, never, steps, output }
 }
 
 /// Mean squares of the value that is made at a place, before and after some edits.
-pub(super) fn squares(before: &[Outlook], after: &[Outlook], span: Span, edits: &[Edit]) -> Option<(f64, f64)> {
+pub(super) fn squares(
+    before: &[Outlook],
+    after: &[Outlook],
+    inputs: &Statistics,
+    span: Span,
+    edits: &[Edit],
+) -> Option<(f64, f64)> {
     let moved = moved(span, edits);
     before.iter().zip(after).find_map(|(old, new)| {
-        let old = square_at(&old.graph, &[span])?;
-        Some((old, square_at(&new.graph, &moved)?))
+        let old = square_at(&old.graph, inputs, &[span])?;
+        Some((old, square_at(&new.graph, inputs, &moved)?))
     })
 }
 
@@ -85,10 +93,10 @@ fn moved(span: Span, edits: &[Edit]) -> Vec<Span> {
     ]
 }
 
-fn square_at(graph: &Graph, places: &[Span]) -> Option<f64> {
+fn square_at(graph: &Graph, inputs: &Statistics, places: &[Span]) -> Option<f64> {
     let node = graph.node_ids().find(|id| places.contains(&graph.node(*id).span))?;
     // The last value of an expression is what it comes to.
     let span = graph.node(node).span;
     let last = graph.node_ids().filter(|id| graph.node(*id).span == span).take_while(|id| id.0 < node.0 + 64).last()?;
-    Signal::of(graph).square(last)
+    Signal::with(graph, inputs).square(last)
 }

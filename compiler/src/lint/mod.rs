@@ -17,6 +17,7 @@ use crate::analysis::stacks::Stacks;
 use crate::analysis::streams::Streams;
 use crate::ir::{Graph, NodeId, ScopeId, ScopeKind};
 use crate::program::list;
+use crate::settings::Settings;
 use crate::source::SourceMap;
 use crate::suggest::{did_you_mean, nearest};
 use archc_grammar::{Diagnostic, Fix, Level, Span};
@@ -85,6 +86,8 @@ pub(crate) struct Report {
 pub(crate) struct Context<'g> {
     pub graph: &'g Graph,
     pub sources: &'g SourceMap,
+    /// What the user has declared.
+    pub given: &'g Settings,
     streams: OnceCell<Streams>,
     stacks: OnceCell<Stacks>,
     reached: OnceCell<FxHashSet<NodeId>>,
@@ -94,10 +97,11 @@ pub(crate) struct Context<'g> {
 }
 
 impl<'g> Context<'g> {
-    fn new(graph: &'g Graph, sources: &'g SourceMap) -> Self {
+    fn new(graph: &'g Graph, sources: &'g SourceMap, given: &'g Settings) -> Self {
         Self {
             graph,
             sources,
+            given,
             streams: OnceCell::new(),
             stacks: OnceCell::new(),
             reached: OnceCell::new(),
@@ -120,7 +124,7 @@ impl<'g> Context<'g> {
     }
 
     pub fn signal(&self) -> &Signal {
-        self.signal.get_or_init(|| Signal::of(self.graph))
+        self.signal.get_or_init(|| Signal::with(self.graph, &self.given.inputs.statistics()))
     }
 
     pub fn ranges(&self) -> &Ranges {
@@ -294,8 +298,9 @@ pub struct Findings {
 type Key = (Cow<'static, str>, Option<Span>, String);
 
 /// Runs all rules that are not switched off.
-pub fn lint(graph: &Graph, sources: &SourceMap, levels: &Levels) -> Findings {
-    let context = Context::new(graph, sources);
+pub fn lint(graph: &Graph, sources: &SourceMap, given: &Settings) -> Findings {
+    let context = Context::new(graph, sources, given);
+    let levels = &given.levels;
     let mut found: IndexMap<Key, (Diagnostic, usize)> = IndexMap::new();
     let mut used: BTreeSet<Span> = BTreeSet::new();
     for rule in rules() {

@@ -22,9 +22,10 @@ use crate::sincos::SinCosGrid;
 use crate::types::Kind;
 use covariance::Covariances;
 use smallvec::{SmallVec, smallvec};
+use std::collections::BTreeMap;
 
 /// What goes into a model.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Statistics {
     /// Moments of images, videos and tokens, brought to unit variance.
     pub features: Moments,
@@ -32,12 +33,14 @@ pub struct Statistics {
     pub sigma: f64,
     /// Standard deviation of clean images.
     pub sigma_data: f64,
+    /// Moments of other inputs, by name.
+    pub named: BTreeMap<String, Moments>,
 }
 
 impl Default for Statistics {
     /// White noise, what a denoiser sees at the highest noise levels.
     fn default() -> Self {
-        Self { features: Moments::unit(), sigma: 0.5, sigma_data: 0.5 }
+        Self { features: Moments::unit(), sigma: 0.5, sigma_data: 0.5, named: BTreeMap::new() }
     }
 }
 
@@ -47,7 +50,8 @@ impl Statistics {
     pub fn noisy(sigma: f64, sigma_data: f64, correlation: f64) -> Self {
         let total = sigma * sigma + sigma_data * sigma_data;
         let share = if total > 0.0 { sigma_data * sigma_data / total } else { 1.0 };
-        Self { features: Moments::smooth(correlation).mixed(share, &Moments::unit()), sigma, sigma_data }
+        let features = Moments::smooth(correlation).mixed(share, &Moments::unit());
+        Self { features, sigma, sigma_data, named: BTreeMap::new() }
     }
 
     /// Variance of an image with its noise.
@@ -61,7 +65,10 @@ impl Statistics {
         if told { libm::sqrt(self.total()) } else { 1.0 }
     }
 
-    fn input(&self, kind: Kind, scale: f64) -> Estimate {
+    fn input(&self, name: &str, kind: Kind, scale: f64) -> Estimate {
+        if let (Some(declared), false) = (self.named.get(name), kind.is_index()) {
+            return Ok(*declared);
+        }
         match kind {
             Kind::Image | Kind::Video | Kind::Tokens | Kind::Sequence => Ok(self.features.scaled(scale)),
             Kind::Vector | Kind::Scalar => Ok(Moments::uniform(0.0, 1.0)),
@@ -100,9 +107,10 @@ impl Signal {
         for id in graph.node_ids() {
             let node = graph.node(id);
             let response = match &node.kind {
-                NodeKind::Input(_) => {
+                NodeKind::Input(at) => {
+                    let name = graph.inputs.get(*at as usize).map_or("", |input| &*input.name);
                     let channels = node.ty.channels().unwrap_or(1).max(1) as f64;
-                    let moments = statistics.input(node.ty.kind, scale);
+                    let moments = statistics.input(name, node.ty.kind, scale);
                     moments.map(|moments| Response::fresh(moments.similar(1.0 / channels)))
                 }
                 NodeKind::Op(op) => op.as_operator().signal(&signal.at_node(graph, id, node)),
