@@ -100,8 +100,8 @@ pub struct Check {
     /// Specs, or folders with specs
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
-    pub format: ReportFormat,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Pretty)]
+    pub format: CheckFormat,
     #[command(flatten)]
     pub levels: LevelFlags,
     /// The numbers that models run in
@@ -129,10 +129,20 @@ pub enum ReportFormat {
     Json,
 }
 
-impl ReportFormat {
-    /// Whether it is text to be read rather than one document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    Pretty,
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Annotations of GitHub's workflows
+    Github,
+}
+
+impl CheckFormat {
+    /// Whether it is text to be read rather than one for programs.
     pub fn is_for_people(self) -> bool {
-        self == ReportFormat::Pretty
+        self == CheckFormat::Pretty
     }
 }
 

@@ -6,10 +6,12 @@
 mod args;
 mod commands;
 mod files;
+mod github;
 mod output;
 mod render;
 #[cfg(feature = "run")]
 mod run_folder;
+mod sarif;
 mod settings;
 mod target;
 

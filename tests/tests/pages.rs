@@ -1,5 +1,7 @@
 //! The generated pages of `specs/reference`.
 
+use archc_compiler::analysis::precision::Format;
+use archc_compiler::settings::Settings;
 use archc_compiler::{FileId, library, lint, ops};
 use archc_grammar::ast::{ItemKind, UseSource};
 use archc_tests::case::cases;
@@ -100,4 +102,15 @@ fn examples_of_rules_say_what_they_show() {
         }
     }
     assert!(report.is_empty(), "\n{report}");
+}
+
+/// The `archc.yaml` that the reference shows is one.
+#[test]
+fn the_declarations_of_the_reference_are_right() {
+    let page = corpus::read("specs/README.md");
+    let (_, rest) = page.split_once("```yaml\n# yaml-language-server").expect("an example");
+    let (text, _) = rest.split_once("```").expect("its end");
+    let settings = Settings::read(&format!("#{text}"), FileId(0)).expect("it is right");
+    assert_eq!(settings.dtype.map(Format::name), Some("bf16"));
+    assert_eq!(settings.inputs.highest(), Some(80.0));
 }

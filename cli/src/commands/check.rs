@@ -1,10 +1,10 @@
 //! `archc check`
 
 use super::fix;
-use crate::args::{Check, ReportFormat};
+use crate::args::{Check, CheckFormat};
 use crate::files;
 use crate::render::{self, JsonDiagnostic};
-use crate::{Outcome, output, target};
+use crate::{Outcome, github, output, sarif, target};
 use archc_compiler::settings::{Setting, patterns};
 use archc_compiler::source::Files;
 use archc_compiler::suggest::did_you_mean;
@@ -64,6 +64,7 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
     let settings = target::settings(&options.settings)?;
     let (specs, problems) = files::specs(&options.paths);
     let mut report = Report { version: 1, unreadable: problems, ..Report::default() };
+    let mut log = sarif::Log::default();
     let declared = Declarations::of(options)?;
     if options.unsafe_fixes && !options.fix && !options.diff {
         return Err("`--unsafe-fixes` goes with `--fix` or `--diff`".to_owned());
@@ -85,17 +86,26 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
         report.errors += of(Level::Error);
         report.warnings += of(Level::Warning);
         match options.format {
-            ReportFormat::Pretty => render::pretty_to_stdout(&checked.diagnostics, sources),
-            ReportFormat::Json => {
+            CheckFormat::Pretty => render::pretty_to_stdout(&checked.diagnostics, sources),
+            CheckFormat::Json => {
                 report.diagnostics.extend(checked.diagnostics.iter().map(|problem| render::json(problem, sources)));
+            }
+            CheckFormat::Sarif => log.add(&checked.diagnostics, sources),
+            CheckFormat::Github => {
+                checked.diagnostics.iter().for_each(|problem| output::line(github::annotation(problem, sources)));
             }
         }
     }
     match options.format {
-        ReportFormat::Json => {
+        CheckFormat::Json => {
             output::line(serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
         }
-        ReportFormat::Pretty => {
+        CheckFormat::Sarif => {
+            let document = log.document(&report.unreadable);
+            output::line(serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?);
+        }
+        CheckFormat::Github => report.unreadable.iter().for_each(|message| output::line(github::failure(message))),
+        CheckFormat::Pretty => {
             report.unreadable.iter().for_each(|message| output::error(message));
             output::line(summary(&report));
         }

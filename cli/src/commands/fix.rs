@@ -132,3 +132,22 @@ fn sentence(effect: Effect) -> String {
     };
     format!("{change}; {weights}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_changed_meanwhile_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("net.arch");
+        std::fs::write(&path, "as it was").expect("a file");
+        let name = path.to_string_lossy().into_owned();
+        let file = Repaired { name, before: "as it was".to_owned(), after: "repaired".to_owned() };
+        assert_eq!(untouchable(&file), Ok(()));
+        std::fs::write(&path, "as the user has it now").expect("a file");
+        assert!(untouchable(&file).is_err_and(|why| why.contains("changed while it was being fixed")));
+        std::fs::remove_file(&path).expect("it is there");
+        assert!(untouchable(&file).is_err());
+    }
+}
