@@ -153,7 +153,8 @@ fn declared_statistics_are_what_predictions_start_from() {
         folder.archc(&[&["predict", "net.arch", "--format", "json"], more].concat()).expect(CLEAN).out
     };
     let declared = "statistics:\n  sigma: [0.5, 80]\n  data: { std: 0.5 }\n  inputs: { text: { mean: 1, std: 2 } }\n";
-    let sigmas = |text: &str| serde_json::from_str::<Value>(text).expect("JSON")["sigmas"].clone();
+    let sigmas =
+        |text: &str| serde_json::from_str::<Value>(text).expect("JSON").get("sigmas").cloned().expect("noise levels");
     assert_eq!(sigmas(&square(declared, &[])), serde_json::json!([0.5, 80.0]));
     assert_eq!(sigmas(&square(declared, &["--sigma", "1"])), serde_json::json!([1.0]));
     assert_eq!(sigmas(&square("{}", &[])), serde_json::json!([null]));

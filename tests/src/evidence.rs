@@ -6,6 +6,7 @@ use crate::markdown::arch_blocks;
 use crate::run;
 use archc_compiler::fix::{Change, Effect};
 use archc_compiler::lint::{self, Levels};
+use archc_compiler::settings::Settings;
 use archc_compiler::{Diagnostic, Options, compile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -180,7 +181,8 @@ pub fn mutants() -> Vec<Verdict> {
     let mut verdicts = vec![];
     for (name, target) in MUTATED {
         let text = corpus::read(name);
-        let options = Options { levels: Levels::default().with_remarks(), ..Options::default() };
+        let given = Settings { levels: Levels::default().with_remarks(), ..Settings::default() };
+        let options = Options { given, ..Options::default() };
         let network = |text: &str| compile(MAIN, Some(target), &[], &[(MAIN, text)], &options);
         let Ok(published) = network(&text) else { continue };
         let Some(graph) = &published.graph else { continue };

@@ -38,7 +38,7 @@ impl Settings {
     /// Everything that is wrong with it: what is no YAML, keys and rules that do not exist or stand there twice, values
     /// that are impossible, and those that say nothing without another one.
     pub fn read(text: &str, file: FileId) -> Result<Self, Vec<Diagnostic>> {
-        let root = yaml::parse(text, file).map_err(|problem| vec![problem])?;
+        let root = yaml::parse(text, file).map_err(|problem| vec![*problem])?;
         let problems = schema::check(&root, schema());
         if !problems.is_empty() {
             return Err(problems);
@@ -103,6 +103,7 @@ mod tests {
         assert_eq!((data.std, data.autocorrelation.of_neighbours()), (0.5, 0.9));
         assert_eq!(settings.inputs.inputs.get("context").map(|own| own.correlation), Some(0.3));
         assert_eq!(read("").expect("nothing is nothing wrong"), Settings::default());
+        assert_eq!(read("rules:\nstatistics:\ndtype:\n").expect("nothing of three"), Settings::default());
         assert_eq!(read("# rules:\n").expect("as are comments"), Settings::default());
     }
 

@@ -61,7 +61,7 @@ struct Open {
 }
 
 /// The one document of a text; `null` if it is empty.
-pub(super) fn parse(text: &str, file: FileId) -> Result<Node, Diagnostic> {
+pub(super) fn parse(text: &str, file: FileId) -> Result<Node, Box<Diagnostic>> {
     let offset = |mark: &Marker| mark.byte_offset().unwrap_or(text.len()).min(text.len());
     let mut open: Vec<Open> = vec![];
     let mut root: Option<Node> = None;
@@ -108,7 +108,7 @@ fn closed(mut node: Node, end: Span, text: &str) -> Node {
     node
 }
 
-fn add(outer: &mut Open, node: Node) -> Result<(), Diagnostic> {
+fn add(outer: &mut Open, node: Node) -> Result<(), Box<Diagnostic>> {
     match &mut outer.node.kind {
         Kind::List(items) => items.push(node),
         Kind::Mapping(entries) => match outer.key.take() {
@@ -120,7 +120,7 @@ fn add(outer: &mut Open, node: Node) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-fn key(node: Node) -> Result<Key, Diagnostic> {
+fn key(node: Node) -> Result<Key, Box<Diagnostic>> {
     match node.kind {
         Kind::Scalar(Value::String(text)) => Ok(Key { text, span: node.span }),
         Kind::Scalar(other) => Ok(Key { text: other.to_string(), span: node.span }),
@@ -146,6 +146,6 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     }
 }
 
-fn syntax(span: Span, message: &str, label: &str) -> Diagnostic {
-    Diagnostic::error("settings/syntax", message).label(span, label)
+fn syntax(span: Span, message: &str, label: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error("settings/syntax", message).label(span, label))
 }
