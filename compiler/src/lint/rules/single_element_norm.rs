@@ -2,9 +2,9 @@
 
 use crate::dim::Dim;
 use crate::ir::{Graph, NodeId};
-use crate::lint::Report;
+use crate::lint::{Call, Report};
 use crate::ops::Op;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -29,6 +29,10 @@ rule! {
     /// model Normalizes(x: image[8, 1, 1]) -> image[8, 1, 1] { x -> group_norm(2) @norm -> silu() -> conv2d(8, kernel: 1) @out }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Takes fewer groups, with the fewest channels that divide evenly (unsafe: the network computes something else).
+    ///
     /// ## References
     ///
     /// * Wu & He, *Group Normalization*, ECCV 2018, equation 7: the set over which statistics are taken.
@@ -39,13 +43,19 @@ rule! {
         norm: Span,
         /// Whether the mean is subtracted.
         centred: bool,
+        /// Of a group norm, as many as channels.
+        groups: Option<u64>,
     }
 
     check(context) {
         let graph = context.graph;
         let found = graph.node_ids().filter_map(|id| {
             let centred = normalized_alone(graph, id)?;
-            Some((id, SingleElementNorm { norm: context.place(id), centred }))
+            let groups = match graph.node(id).op() {
+                Some(Op::GroupNorm(norm)) => Some(norm.groups),
+                _ => None,
+            };
+            Some((id, SingleElementNorm { norm: context.place(id), centred, groups }))
         });
         found.collect()
     }
@@ -62,6 +72,18 @@ rule! {
             notes: vec![],
             help: Some("normalise over more: fewer groups, more channels, or no norm at this size".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let Some(groups) = finding.groups else { return vec![] };
+        // Where as many groups are channels, any number of groups that divides one divides the other.
+        let fewer = (2..=groups).find(|size| groups.is_multiple_of(*size)).map(|size| (size, groups / size));
+        let norm = context.call(finding.norm).filter(Call::is_operator);
+        let fix = norm.zip(fewer).and_then(|(call, (size, fewer))| {
+            let edit = call.change_number("groups", groups, fewer)?;
+            Some(Fix::new(format!("normalise over groups of {size} channels"), Safety::Unsafe, vec![edit]))
+        });
+        fix.into_iter().collect()
     }
 }
 
