@@ -4,8 +4,9 @@
 use archc_compiler::elaborate::{Budget, elaborate};
 use archc_compiler::fix::{Change, Effect};
 use archc_compiler::ir::Graph;
-use archc_compiler::lint::rules;
+use archc_compiler::lint::{Levels, rules};
 use archc_compiler::program::Program;
+use archc_compiler::settings::Settings;
 use archc_compiler::source::{SourceError, Sources};
 use archc_compiler::{Diagnostic, FileId, Fix, Options, Safety, check};
 use archc_grammar::apply;
@@ -32,7 +33,11 @@ impl Texts {
     }
 
     fn found(&self, case: &Case) -> (Vec<Diagnostic>, Program) {
-        let checked = check(MAIN, &case.settings, self, &Options { budget: case.budget, ..Options::default() });
+        // Remarks are looked for where they are what is tested.
+        let rule = rules().iter().find(|rule| case.suite.contains(rule.id));
+        let levels = Levels(rule.map(|rule| (rule.id.to_owned(), Some(rule.level))).into_iter().collect());
+        let options = Options { budget: case.budget, given: Settings { levels, ..Settings::default() } };
+        let checked = check(MAIN, &case.settings, self, &options);
         let checked = checked.expect("a case can be read");
         (checked.diagnostics, checked.program)
     }

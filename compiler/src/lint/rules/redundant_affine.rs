@@ -2,10 +2,10 @@
 
 use crate::analysis::stacks::passage;
 use crate::ir::{Graph, NodeId};
-use crate::lint::Report;
+use crate::lint::{Call, Report};
 use crate::ops::{Op, Passage};
 use crate::types::Kind;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -35,6 +35,10 @@ rule! {
     ///     x -> layer_norm(affine: false) -> modulate(shift, scale)
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Leaves out the norm's own, `affine: false` (unsafe: two parameters are gone, and weights of before no longer load).
     ///
     /// ## References
     ///
@@ -81,6 +85,15 @@ rule! {
             notes: vec![],
             help: Some("leave out the norm's own: `affine: false`".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let norm = context.call(finding.norm).filter(Call::is_operator);
+        let fix = |call: Call| {
+            let edits = vec![call.set("affine", "false")];
+            Fix::new("leave out the norm's own weight and bias", Safety::Unsafe, edits).breaking_weights()
+        };
+        norm.map(fix).into_iter().collect()
     }
 }
 
