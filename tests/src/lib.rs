@@ -27,6 +27,7 @@ pub mod case;
 pub mod corpus;
 pub mod evidence;
 pub mod expectation;
+pub mod experiment;
 pub mod markdown;
 pub mod mutation;
 pub mod pages;

@@ -69,6 +69,8 @@ pub struct Experiment {
     pub losses: Vec<f64>,
     /// Of every update, before clipping.
     pub gradient_norms: Vec<f64>,
+    /// Moments of blocks by path, at the first update.
+    pub blocks: BTreeMap<String, BlockMoments>,
     /// How far each parameter has moved: the root of the mean square of the difference from where it started.
     pub movement: BTreeMap<String, f64>,
     /// Why training ended early.
@@ -76,6 +78,7 @@ pub struct Experiment {
 }
 
 /// Trains a model on the CPU and reports how it went: evidence for what is said about a network before it is trained.
+/// Blocks are measured where the recipe watches.
 pub fn experiment(graph: &Arc<Graph>, data: &DataSet, recipe: &Recipe) -> Result<Experiment, RunError> {
     let mut found = Experiment::default();
     let start = open(graph, recipe, Device::Cpu)?.parameters();
@@ -83,6 +86,10 @@ pub fn experiment(graph: &Arc<Graph>, data: &DataSet, recipe: &Recipe) -> Result
     let result = fit(graph, data, recipe, Device::Cpu, None, |report, trainer| {
         found.losses.push(report.loss);
         found.gradient_norms.push(report.gradient_norm);
+        if report.step == 1 {
+            let path = |block: &BlockMoments| graph.scope(block.scope).path.to_string();
+            found.blocks = report.blocks.iter().map(|block| (path(block), block.clone())).collect();
+        }
         // Training that breaks off leaves no trainer behind.
         if report.step == recipe.steps || report.step.is_multiple_of(16) {
             last = trainer.parameters();

@@ -1,0 +1,119 @@
+//! A case: a flagged network, its repair, and what the rule predicts about the difference.
+
+use super::metric::Metric;
+use super::outcome::Expect;
+use crate::case::MAIN;
+use crate::corpus;
+use archc_compiler::ir::Graph;
+use archc_compiler::{Compiled, Options, compile};
+use archc_runtime::train::Recipe;
+use serde::Deserialize;
+
+/// A file of `tests/evidence/cases`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub rule: String,
+    /// What the rule predicts, in words.
+    pub predicts: String,
+    /// What is measured of it.
+    pub metric: Metric,
+    /// How the flagged network compares with the fixed one.
+    pub expect: Expect,
+    /// Whether both variants minimise the same loss.
+    #[serde(default = "yes")]
+    pub losses_compare: bool,
+    /// Updates.
+    #[serde(default = "steps")]
+    pub steps: u64,
+    /// Learning rate, the same from first to last.
+    #[serde(default = "rate")]
+    pub rate: f64,
+    /// The flagged network.
+    pub spec: String,
+    /// What makes the fixed one of it.
+    pub repair: Vec<Replacement>,
+}
+
+/// A text of the spec and what is written instead, wherever it stands.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replacement {
+    pub from: String,
+    pub to: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn steps() -> u64 {
+    200
+}
+
+fn rate() -> f64 {
+    1e-3
+}
+
+/// One of the two networks of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    Flagged,
+    Fixed,
+}
+
+/// All cases, in the order of their rules; the error says what cannot be read.
+pub fn all() -> Result<Vec<Case>, String> {
+    let read = |file: String| serde_yaml::from_str(&corpus::read(&file)).map_err(|error| format!("{file}: {error}"));
+    let mut cases: Vec<Case> =
+        corpus::files("tests/evidence/cases", "yaml").into_iter().map(read).collect::<Result<_, _>>()?;
+    cases.sort_by(|a, b| a.rule.cmp(&b.rule));
+    Ok(cases)
+}
+
+impl Case {
+    /// The spec of a variant. A repair that replaces nothing is an error.
+    pub fn spec(&self, variant: Variant) -> Result<String, String> {
+        let mut text = self.spec.clone();
+        if variant == Variant::Fixed {
+            for Replacement { from, to } in &self.repair {
+                if !text.contains(from) {
+                    return Err(format!("{}: there is no `{from}` to be repaired", self.rule));
+                }
+                text = text.replace(from, to);
+            }
+        }
+        Ok(text)
+    }
+
+    /// What the compiler makes of a variant, and says of it.
+    pub fn compiled(&self, variant: Variant) -> Result<Compiled, String> {
+        let text = self.spec(variant)?;
+        compile(MAIN, None, &[], &[(MAIN, text.as_str())], &Options::default())
+            .map_err(|error| format!("{}: {error}", self.rule))
+    }
+
+    /// The network of a variant.
+    pub fn graph(&self, variant: Variant) -> Result<Graph, String> {
+        let compiled = self.compiled(variant)?;
+        let messages =
+            || compiled.diagnostics.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("; ");
+        compiled.graph.clone().ok_or_else(|| format!("{}, {variant:?}: {}", self.rule, messages()))
+    }
+
+    /// How both variants are trained with a seed: AdamW without clipping, which would hide what diverges.
+    pub fn recipe(&self, seed: u64) -> Recipe {
+        Recipe {
+            steps: self.steps,
+            batch: 32,
+            rate: self.rate,
+            warmup: 0,
+            final_rate: 1.0,
+            clip: None,
+            seed,
+            // The first update alone.
+            watch_every: self.steps,
+            ..Recipe::default()
+        }
+    }
+}
