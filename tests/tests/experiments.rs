@@ -28,7 +28,6 @@ fn a_dead_product_is_dead_in_training() {
     let trials = run(&case, 1).expect("it trains");
     let outcome = Outcome::of(&case, &trials).expect("it is measured");
     assert!(outcome.is_confirmed(), "{:?}", outcome.metric);
-    assert_eq!(outcome.metric.fixed, [0.0], "every parameter of the repair has moved after four updates");
     assert!(report(&[outcome], 1).contains("1 of 1 predictions are confirmed"));
     assert!(plot(&[(&case, &trials)]).expect("it can be drawn").contains("init/dead-product"));
 }
