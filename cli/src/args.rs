@@ -18,7 +18,7 @@ pub enum Command {
     /// Measure the speed and the memory of a model
     #[cfg(feature = "run")]
     Bench(Bench),
-    /// Write a model as a Rust crate
+    /// Write a model as a Rust crate or as a PyTorch package
     Build(Build),
     /// Report everything that is wrong with specs
     Check(Check),
@@ -78,7 +78,10 @@ pub struct Settings {
 pub struct Build {
     #[command(flatten)]
     pub target: Target,
-    /// The folder of the crate; what archc wrote there before is replaced
+    /// What to write: a Rust crate on Burn, or a Python package on PyTorch
+    #[arg(long = "target", value_enum, value_name = "TARGET", default_value_t = Emitted::Burn)]
+    pub emitted: Emitted,
+    /// The folder to write; what archc wrote there before is replaced
     #[arg(short, long, value_name = "DIR", required_unless_present = "stdout", conflicts_with = "stdout")]
     pub out: Option<PathBuf>,
     /// Print one file for reading and piping instead
@@ -93,6 +96,13 @@ pub struct Build {
     /// Replace a folder that archc did not write
     #[arg(long, conflicts_with = "stdout")]
     pub force: bool,
+}
+
+/// The library that emitted code is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Emitted {
+    Burn,
+    Pytorch,
 }
 
 #[derive(Debug, Args)]

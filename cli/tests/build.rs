@@ -84,6 +84,7 @@ fn what_cannot_be_built_is_said_and_leaves_nothing_behind() {
     assert_eq!(names(&path.join("mine")), ["letter.txt"]);
     refuses(path, &["build", "net.arch", "--out", "net.arch"], "this is a file");
     refuses(path, &["build", "net.arch", "--out", "new", "--burn", "0.9"], "0.21");
+    refuses(path, &["build", "net.arch", "--out", "new", "--target", "pytorch", "--bin"], "only crates on Burn");
     refuses(path, &["build", "net.arch"], "--out");
     refuses(path, &["build", "none.arch", "--out", "new"], "there is no such file");
     refuses(path, &["build", "net.arch#Other", "--out", "new"], "there is no model or preset");

@@ -2,6 +2,7 @@
 //!
 //! `INSTA_UPDATE=always cargo test -p archc-tests --test snapshots` writes them anew; read the difference.
 
+use archc_compiler::emit::pytorch;
 use archc_compiler::emit::rust::{Options as Emit, emit_single};
 use archc_compiler::{Compiled, FileId, Options, compile};
 use archc_tests::corpus;
@@ -116,4 +117,38 @@ fn emitted_dit() {
 #[test]
 fn emitted_ddpm() {
     insta::assert_snapshot!(emitted(&spec("specs/ddpm.arch", None, &[])));
+}
+
+/// The code of a model as `archc build --target pytorch --stdout` prints it.
+fn emitted_pytorch(compiled: &Compiled) -> String {
+    let graph = compiled.graph.as_ref().expect("nothing is wrong with it");
+    pytorch::emit_single(graph, &compiled.program, pytorch::Options::default()).expect("it can be written")
+}
+
+#[test]
+fn emitted_pytorch_dit() {
+    insta::assert_snapshot!(emitted_pytorch(&spec("specs/dit.arch", Some("dit_s_2"), &[])));
+}
+
+#[test]
+fn emitted_pytorch_ddpm() {
+    insta::assert_snapshot!(emitted_pytorch(&spec("specs/ddpm.arch", None, &[])));
+}
+
+/// Every published network at its full size, with a place for each of its parameters.
+#[test]
+fn published_networks_are_emitted_for_pytorch() {
+    let reference = corpus::root().join("tests/reference/tiny");
+    let mut written = 0;
+    for entry in std::fs::read_dir(reference).expect("the reference") {
+        let folder = entry.expect("a folder");
+        let id = folder.file_name().to_string_lossy().into_owned();
+        let case = std::fs::read_to_string(folder.path().join("spec.yaml")).expect("a description");
+        let name = case.lines().find_map(|line| line.strip_prefix("spec: ")).expect("a spec");
+        let compiled = spec(&format!("specs/{name}"), Some(&id), &[]);
+        let text = emitted_pytorch(&compiled);
+        assert!(text.contains("OUTPUTS = (\"out\","), "{id} has no model");
+        written += 1;
+    }
+    assert_eq!(written, 23);
 }

@@ -2,14 +2,16 @@
 //!
 //! A graph is flat, and code has structure. [`structure`] recovers it, for any target: which instances of blocks are the
 //! same module, which calls are rounds of one loop, what a module takes and gives, and which of its numbers follow from
-//! its hyperparameters. A target spells that out: [`rust`] as a crate on Burn.
+//! its hyperparameters. A target spells that out: [`rust`] as a crate on Burn, [`pytorch`] as a Python package.
 
 pub mod checkpoint;
 pub mod names;
 pub mod number;
+pub mod pytorch;
 pub mod rust;
 pub mod structure;
 mod trace;
+mod values;
 
 use std::fmt;
 

@@ -1,10 +1,10 @@
 //! The files of a crate around the modules.
 
-use super::forward::rank;
 use super::{Crate, Options, Sources};
 use crate::emit::EmitError;
 use crate::emit::checkpoint::Checkpoint;
 use crate::emit::structure::Structure;
+use crate::emit::values::rank;
 use crate::ir::Graph;
 use crate::types::{Axis, Kind};
 use std::fmt::Write;

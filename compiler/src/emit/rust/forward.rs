@@ -6,12 +6,12 @@ use crate::emit::EmitError;
 use crate::emit::names::{field_name, unique};
 use crate::emit::number::Number;
 use crate::emit::structure::{CallStep, LoopStep, Module, OpStep, Place, Size, Spread, Step};
+use crate::emit::values::{FLOATS, SIZES, Values, makes, missing_axes, new_shape, rank, wanted_axes};
 use crate::ir::{Graph, NodeId};
 use crate::ops::Op;
 use crate::types::{Axis, Kind, Type};
-use indexmap::IndexMap;
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use rustc_hash::FxHashMap;
 
 /// The body of `forward`, and what it needs besides the fields.
@@ -21,60 +21,15 @@ pub(super) struct Body {
     pub stored: Vec<Stored>,
 }
 
-pub(super) fn rank(kind: Kind) -> usize {
-    match kind {
-        Kind::Label => 1,
-        Kind::Ids => 2,
-        _ => 1 + kind.axes().len(),
-    }
-}
-
-/// `[batch, tokens, channels]`
-pub(super) fn shape(kind: Kind) -> String {
-    let axes = kind.axes().iter().filter(|axis| **axis != Axis::Class).map(|axis| axis.name());
-    format!("[{}]", std::iter::once("batch").chain(axes).collect::<Vec<_>>().join(", "))
-}
-
-/// The shape of a value, with its numbers where they are known.
-pub(super) fn described(ty: &Type) -> String {
-    let kind = if ty.kind.is_index() { "classes " } else { "" };
-    format!("{kind}`{}`", shape(ty.kind))
-}
-
 pub(super) fn tensor_type(kind: Kind) -> TokenStream {
     let rank = whole(rank(kind) as u64);
     if kind.is_index() { quote!(Tensor<B, #rank, Int>) } else { quote!(Tensor<B, #rank>) }
 }
 
-struct Scope {
-    names: IndexMap<NodeId, String>,
-    /// Uses that are still to come.
-    uses: FxHashMap<NodeId, usize>,
-    /// Names of sizes and of other things that are no values.
-    fixed: Vec<String>,
-}
-
-impl Scope {
-    /// A value, given away at its last use.
-    fn take(&mut self, node: NodeId) -> TokenStream {
-        let name = ident(self.names.get(&node).map_or("x", |name| name));
-        let left = self.uses.entry(node).or_insert(1);
-        *left = left.saturating_sub(1);
-        if *left == 0 { quote!(#name) } else { quote!(#name.clone()) }
-    }
-
-    /// A name for a new value: the wanted one, unless something under it is still needed.
-    fn bind(&mut self, node: NodeId, wanted: &str) -> proc_macro2::Ident {
-        let mut taken: Vec<String> = self.fixed.clone();
-        for (other, name) in &self.names {
-            if *other != node && self.uses.get(other).is_some_and(|left| *left > 0) {
-                taken.push(name.clone());
-            }
-        }
-        let name = unique(field_name(wanted), &mut taken);
-        self.names.insert(node, name.clone());
-        ident(&name)
-    }
+/// A value, given away at its last use.
+fn take(values: &mut Values, node: NodeId) -> TokenStream {
+    let name = ident(values.name(node));
+    if values.read(node) { quote!(#name) } else { quote!(#name.clone()) }
 }
 
 /// A call of an operator, while it is being written.
@@ -114,19 +69,12 @@ impl Call<'_, '_> {
     /// The operand with an axis for each of the result's.
     pub fn aligned(&mut self, at: usize) -> TokenStream {
         let x = self.operand(at);
-        let (own, result) = (self.operand_kind(at), self.result().kind);
-        if rank(own) == rank(result) {
-            return x;
-        }
-        let missing: Vec<TokenStream> = result
-            .axes()
-            .iter()
-            .enumerate()
-            .filter(|(_, axis)| !own.axes().contains(axis))
-            .map(|(at, _)| whole(at as u64 + 1))
-            .collect();
+        let result = self.result().kind;
+        let missing = missing_axes(self.operand_kind(at), result).into_iter().map(|axis| whole(axis as u64));
+        let missing: Vec<TokenStream> = missing.collect();
         let rank = whole(rank(result) as u64);
         match missing.as_slice() {
+            [] => x,
             [only] => quote!(#x.unsqueeze_dim::<#rank>(#only)),
             _ => quote!(#x.unsqueeze_dims::<#rank>(&[#(#missing),*])),
         }
@@ -153,6 +101,11 @@ impl Call<'_, '_> {
         node.parameters.first().map_or(vec![], |id| self.graph.parameter(*id).shape.clone())
     }
 
+    /// Names of the sizes of the result among its numbers.
+    pub fn sizes(&self) -> Vec<&'static str> {
+        SIZES.into_iter().take(self.result().dims.len()).collect()
+    }
+
     /// A number that the code reads: as it is, or from a field where it follows from hyperparameters.
     pub fn number(&mut self, name: &str) -> TokenStream {
         let number = Module::number(&self.step.numbers, name).cloned().unwrap_or(Number::Int(1));
@@ -173,9 +126,6 @@ impl Call<'_, '_> {
         self.context.helper(name, &arguments)
     }
 }
-
-/// Attributes that are no whole numbers.
-const FLOATS: &[&str] = &["scale", "shift", "eps", "max_period", "rate", "base", "low", "high"];
 
 /// A literal, or a field of the module.
 fn stored(module: &Module, number: &Number, name: &str, is_float: bool, stored: &mut Vec<Stored>) -> TokenStream {
@@ -236,45 +186,12 @@ fn render_size(size: &Size, axes: &Axes, nested: bool) -> TokenStream {
     }
 }
 
-fn sizes_in(size: &Size, found: &mut Vec<(usize, usize)>) {
-    match size {
-        Size::Axis { input, axis } => {
-            if !found.contains(&(*input, *axis)) {
-                found.push((*input, *axis));
-            }
-        }
-        Size::Product(parts) => parts.iter().for_each(|part| sizes_in(part, found)),
-        Size::Quotient(size, _) => sizes_in(size, found),
-        Size::Known(_) | Size::Given(_) => {}
-    }
-}
-
 /// Writes the body of a module.
 pub(super) fn body(context: &mut Context<'_>, module: &Module) -> Result<Body, EmitError> {
     let graph = context.graph;
-    let mut scope = Scope { names: IndexMap::new(), uses: FxHashMap::default(), fixed: vec!["device".to_owned()] };
-    for port in &module.inputs {
-        scope.names.insert(port.node, port.name.clone());
-    }
-    for step in &module.steps {
-        for used in uses(step) {
-            *scope.uses.entry(used).or_insert(0) += 1;
-        }
-    }
-    for output in &module.outputs {
-        *scope.uses.entry(*output).or_insert(0) += 1;
-    }
+    let mut scope = Values::of(module, vec!["device".to_owned()]);
     let mut statements = TokenStream::new();
-    let mut wanted: Vec<(usize, usize)> = vec![];
-    for step in &module.steps {
-        match step {
-            Step::Op(step) => step.sizes.iter().for_each(|(_, size)| sizes_in(size, &mut wanted)),
-            Step::Call(step) => step.sizes.iter().for_each(|size| sizes_in(size, &mut wanted)),
-            Step::Loop(step) => step.sizes.iter().for_each(|size| sizes_in(size, &mut wanted)),
-            Step::Chunk { .. } => {}
-        }
-    }
-    scope.fixed.extend(module.sizes.iter().cloned());
+    let wanted = wanted_axes(module);
     let grouped = context.grouped(module);
     if !grouped.is_empty() {
         let names = module.inputs.iter().filter(|port| grouped.contains(&port.node)).map(|port| ident(&port.name));
@@ -289,16 +206,8 @@ pub(super) fn body(context: &mut Context<'_>, module: &Module) -> Result<Body, E
     let mut last_kind = None;
     for (at, step) in module.steps.iter().enumerate() {
         let is_tail = at + 1 == module.steps.len();
-        let kind = makes(step).first().map(|node| graph.node(*node).ty.kind);
-        let operand = uses(step).first().map(|node| graph.node(*node).ty.kind);
-        if let Some(kind) = kind
-            && operand != Some(kind)
-            && last_kind != Some(kind)
-            && kind.axes().len() > 1
-        {
-            let text = shape(kind);
-            statements.extend(quote!(comment!(#text);));
-        }
+        let (kind, shape) = new_shape(graph, step, last_kind);
+        statements.extend(shape.map(|text| quote!(comment!(#text);)));
         last_kind = kind;
         let (value, results) = step_value(context, module, step, &mut scope, &mut stored, &axes)?;
         let Some(value) = value else {
@@ -310,25 +219,11 @@ pub(super) fn body(context: &mut Context<'_>, module: &Module) -> Result<Body, E
             statements.extend(value);
             return Ok(Body { statements, stored });
         }
-        let names: Vec<TokenStream> = match step {
-            Step::Chunk { parts, .. } => {
-                parts.iter().map(|part| named(graph, &mut scope, *part, step, module)).collect()
-            }
-            _ => {
-                let mut names = vec![];
-                for (at, node) in made.iter().enumerate() {
-                    let unnamed = graph.node(*node).name.is_none();
-                    // Behind the first result of a section come the values that others skip to.
-                    names.push(if at > 0 && unnamed {
-                        let name = scope.bind(*node, "skip");
-                        quote!(#name)
-                    } else {
-                        named(graph, &mut scope, Some(*node), step, module)
-                    });
-                }
-                names
-            }
-        };
+        let names = scope.bind_results(graph, step, module).into_iter().map(|name| match name {
+            Some(name) => ident(&name).to_token_stream(),
+            None => quote!(_),
+        });
+        let names: Vec<TokenStream> = names.collect();
         statements.extend(match (step, names.as_slice()) {
             (Step::Chunk { .. }, names) => quote!(let [#(#names),*] = #value;),
             (Step::Op(step), [only]) if is_generic(graph, step) => {
@@ -342,7 +237,7 @@ pub(super) fn body(context: &mut Context<'_>, module: &Module) -> Result<Body, E
             (_, names) => quote!(let (#(#names),*) = #value;),
         });
     }
-    let outputs: Vec<TokenStream> = module.outputs.iter().map(|output| scope.take(*output)).collect();
+    let outputs: Vec<TokenStream> = module.outputs.iter().map(|output| take(&mut scope, *output)).collect();
     statements.extend(match outputs.as_slice() {
         [only] => quote!(#only),
         many if context.is_array(module) => quote!([#(#many),*]),
@@ -356,7 +251,7 @@ fn read_axes(
     graph: &Graph,
     module: &Module,
     wanted: &[(usize, usize)],
-    scope: &mut Scope,
+    scope: &mut Values,
     statements: &mut TokenStream,
 ) -> Axes {
     let mut taken: Vec<String> =
@@ -386,74 +281,9 @@ fn read_axes(
     Axes(names, module.sizes.clone())
 }
 
-fn uses(step: &Step) -> Vec<NodeId> {
-    match step {
-        Step::Op(step) => {
-            let mut used = step.operands.clone();
-            let like = step.spreads.iter().flatten().filter_map(|spread| step.operands.get(spread.like));
-            used.extend(like);
-            used
-        }
-        Step::Chunk { operand, .. } => vec![*operand],
-        Step::Call(step) => step.operands.clone(),
-        Step::Loop(step) => step.operands.iter().map(|(operand, _)| *operand).collect(),
-    }
-}
-
-fn makes(step: &Step) -> Vec<NodeId> {
-    match step {
-        Step::Op(step) => vec![step.node],
-        Step::Chunk { parts, .. } => parts.iter().flatten().copied().collect(),
-        Step::Call(step) => step.results.clone(),
-        Step::Loop(step) => step.results.clone(),
-    }
-}
-
-/// The pattern of a new value.
-fn named(graph: &Graph, scope: &mut Scope, node: Option<NodeId>, step: &Step, module: &Module) -> TokenStream {
-    let Some(node) = node else { return quote!(_) };
-    let own = graph.node(node).name.as_deref();
-    let stream = uses(step).first().copied();
-    // A stream goes by one name as long as it can.
-    let inherited = stream
-        .filter(|_| goes_on(graph, step))
-        .filter(|stream| scope.uses.get(stream).is_none_or(|left| *left == 0))
-        .and_then(|stream| scope.names.get(&stream).cloned());
-    let made = match step {
-        Step::Call(CallStep { place: Some(place), results, .. }) if results.len() == 1 => place_name(module, *place),
-        Step::Op(OpStep { place: Some(place), node, .. }) if is_projection(graph, *node) => place_name(module, *place),
-        _ => None,
-    };
-    let wanted = own.map(str::to_owned).or(inherited).or(made).unwrap_or_else(|| "h".to_owned());
-    let name = scope.bind(node, &wanted);
-    quote!(#name)
-}
-
-/// Whether a layer makes something with a name of its own: queries, a shift, a table.
-fn is_projection(graph: &Graph, node: NodeId) -> bool {
-    matches!(graph.node(node).op(), Some(Op::Linear(_) | Op::MpLinear(_) | Op::Embedding(_) | Op::Parameter(_)))
-}
-
 /// Whether a call leaves open how many axes its result has.
 fn is_generic(graph: &Graph, step: &OpStep) -> bool {
     matches!(graph.node(step.node).op(), Some(Op::Sinusoid(_) | Op::Parameter(_) | Op::Embedding(_)))
-}
-
-/// Whether a step carries a stream on, rather than making something else of several values.
-fn goes_on(graph: &Graph, step: &Step) -> bool {
-    match step {
-        Step::Op(step) => {
-            let joins = matches!(graph.node(step.node).op(), Some(Op::Attention(_) | Op::Concat(_)));
-            let labels = step.operands.first().is_some_and(|operand| graph.node(*operand).ty.kind.is_index());
-            !joins && !labels
-        }
-        Step::Call(step) => step.results.len() == 1,
-        Step::Chunk { .. } | Step::Loop(_) => true,
-    }
-}
-
-fn place_name(module: &Module, place: Place) -> Option<String> {
-    module.fields.get(place.field).filter(|field| !field.is_list).map(|field| field.name.clone())
 }
 
 fn field(module: &Module, place: Place) -> TokenStream {
@@ -472,7 +302,7 @@ fn step_value(
     context: &mut Context<'_>,
     module: &Module,
     step: &Step,
-    scope: &mut Scope,
+    scope: &mut Values,
     stored_numbers: &mut Vec<Stored>,
     axes: &Axes,
 ) -> Result<(Option<TokenStream>, TokenStream), EmitError> {
@@ -481,7 +311,7 @@ fn step_value(
         Step::Chunk { operand, groups, .. } => {
             let ty = &context.graph.node(*operand).ty;
             let axis = whole(ty.axis(Axis::Channel).map_or(1, |at| at + 1) as u64);
-            let x = scope.take(*operand);
+            let x = take(scope, *operand);
             if *groups == Number::Int(1) {
                 context.helper("chunk", &quote!(#x, #axis))
             } else {
@@ -499,7 +329,7 @@ fn op_value(
     context: &mut Context<'_>,
     module: &Module,
     step: &OpStep,
-    scope: &mut Scope,
+    scope: &mut Values,
     stored: &mut Vec<Stored>,
     axes: &Axes,
 ) -> Result<TokenStream, EmitError> {
@@ -512,10 +342,8 @@ fn op_value(
         if let Some(Spread { like, .. }) = spread
             && let Some(like) = step.operands.get(*like)
         {
-            let name = ident(scope.names.get(like).map_or("x", |name| name));
-            if let Some(left) = scope.uses.get_mut(like) {
-                *left = left.saturating_sub(1);
-            }
+            let name = ident(scope.name(*like));
+            scope.read(*like);
             spread_to.push((at, quote!(#name.dims()[0])));
         }
     }
@@ -524,9 +352,9 @@ fn op_value(
         let read_later = spread_to.iter().any(|(to, _)| {
             step.spreads.get(*to).copied().flatten().is_some_and(|spread| spread.like == at && *to > at)
         });
-        let mut x = scope.take(*operand);
+        let mut x = take(scope, *operand);
         if read_later {
-            let name = ident(scope.names.get(operand).map_or("x", |name| name));
+            let name = ident(scope.name(*operand));
             x = quote!(#name.clone());
         }
         if let Some((_, batch)) = spread_to.iter().find(|(to, _)| *to == at) {
@@ -553,7 +381,7 @@ fn call_value(
     context: &mut Context<'_>,
     module: &Module,
     step: &CallStep,
-    scope: &mut Scope,
+    scope: &mut Values,
     axes: &Axes,
 ) -> Result<TokenStream, EmitError> {
     let callee = context.module(step.module)?;
@@ -562,7 +390,7 @@ fn call_value(
     let mut skips: Vec<TokenStream> = vec![];
     for (operand, port) in step.operands.iter().zip(&callee.inputs) {
         let list = if grouped.contains(&port.node) { &mut skips } else { &mut arguments };
-        list.push(scope.take(*operand));
+        list.push(take(scope, *operand));
     }
     let mut behind = further(context, module, &callee, &step.sizes, axes);
     if !skips.is_empty() {
@@ -586,7 +414,7 @@ fn loop_statements(
     context: &mut Context<'_>,
     module: &Module,
     step: &LoopStep,
-    scope: &mut Scope,
+    scope: &mut Values,
     axes: &Axes,
 ) -> Result<TokenStream, EmitError> {
     let graph = context.graph;
@@ -596,7 +424,7 @@ fn loop_statements(
         .operands
         .iter()
         .map(|(operand, result)| match result {
-            Some(_) => scope.take(*operand),
+            Some(_) => take(scope, *operand),
             None => quote!(),
         })
         .collect();
@@ -606,8 +434,8 @@ fn loop_statements(
         let Some(node) = step.results.get(*result) else { continue };
         let inherited = scope.names.get(operand).cloned();
         let own = graph.node(*node).name.as_deref().map(str::to_owned);
-        let before = ident(scope.names.get(operand).map_or("x", |name| name));
-        let name = scope.bind(*node, &inherited.or(own).unwrap_or_else(|| "h".to_owned()));
+        let before = ident(scope.name(*operand));
+        let name = ident(&scope.bind(*node, &inherited.or(own).unwrap_or_else(|| "h".to_owned())));
         let same = name == first.to_string() && before == name;
         statements.extend(if same { quote!(let mut #name = #name;) } else { quote!(let mut #name = #first;) });
         carried.push((*result, name));
@@ -621,10 +449,8 @@ fn loop_statements(
                 quote!(#name)
             }
             None => {
-                if let Some(left) = scope.uses.get_mut(operand) {
-                    *left = left.saturating_sub(1);
-                }
-                let name = ident(scope.names.get(operand).map_or("x", |name| name));
+                scope.read(*operand);
+                let name = ident(scope.name(*operand));
                 quote!(#name.clone())
             }
         })

@@ -13,9 +13,9 @@ mod ops;
 use super::EmitError;
 use super::checkpoint::Checkpoint;
 use super::number::Number;
-use super::structure::{Module, Step, Structure};
+use super::structure::{Module, Structure};
+use super::values::{needs_device, takes_device};
 use crate::ir::Graph;
-use crate::ops::Op;
 use crate::program::Program;
 use indexmap::{IndexMap, IndexSet};
 use proc_macro2::{Ident, Span, TokenStream};
@@ -23,6 +23,7 @@ use quote::{format_ident, quote};
 use std::sync::Arc;
 
 pub use burn::Version;
+pub use files::package_name;
 
 /// What to emit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,23 +198,12 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Whether the code of a module makes tensors from nothing.
     fn needs_device(&self, module: &Module) -> bool {
-        module.steps.iter().any(|step| match step {
-            Step::Op(step) => match self.graph.node(step.node).op() {
-                Some(Op::Indices(_) | Op::SincosGrid(_)) => true,
-                Some(Op::Resample(resample)) => !resample.stored && !resample.is_box(),
-                _ => false,
-            },
-            Step::Call(step) => self.structure.module(step.module).is_some_and(|module| self.takes_device(module)),
-            Step::Loop(step) => self.structure.module(step.module).is_some_and(|module| self.takes_device(module)),
-            Step::Chunk { .. } => false,
-        })
+        needs_device(self.graph, self.structure, module)
     }
 
-    /// Whether a module is told the device, having no input that tells it.
     fn takes_device(&self, module: &Module) -> bool {
-        module.inputs.is_empty() && self.needs_device(module)
+        takes_device(self.graph, self.structure, module)
     }
 
     /// What the modules use.

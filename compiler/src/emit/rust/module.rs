@@ -7,6 +7,7 @@ use crate::emit::EmitError;
 use crate::emit::names::field_name;
 use crate::emit::number::Number;
 use crate::emit::structure::{Element, Field, Hyperparameter, Module, Part};
+use crate::emit::values::shapes;
 use crate::ops::attribute::Shown;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -134,14 +135,7 @@ fn signature(context: &Context<'_>, module: &Module, receiver: &TokenStream) -> 
 }
 
 fn forward_docs(context: &Context<'_>, module: &Module) -> TokenStream {
-    let graph = context.graph;
-    let mut lines = vec![];
-    for port in &module.inputs {
-        lines.push(format!("* `{}`: {}", port.name, forward::described(&graph.node(port.node).ty)));
-    }
-    let outputs: Vec<String> =
-        module.outputs.iter().map(|output| forward::described(&graph.node(*output).ty)).collect();
-    lines.push(format!("* returns {}", outputs.join(" and ")));
+    let lines = shapes(context.graph, module);
     docs(&format!("# Shapes\n\n{}", lines.join("\n")))
 }
 

@@ -5,6 +5,7 @@ use super::forward::Call;
 use super::numbers::{float, whole};
 use super::{Context, layers};
 use crate::emit::EmitError;
+use crate::emit::values::{Stored, stored};
 use crate::ops::activation::Function;
 use crate::ops::dropout::MaskUnit;
 use crate::ops::fourier::Band;
@@ -144,16 +145,13 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
         }
         Op::Parameter(_) => {
             let layer = at.layer()?;
-            let stored = at.stored_shape();
-            let own: Vec<u64> = at.result().dims.iter().filter_map(|dim| dim.known()).collect();
-            if stored.len() == own.len() + 1 && stored.get(1..) == Some(&own[..]) || own.is_empty() {
-                quote!(#layer.val())
-            } else if stored == own {
-                quote!(#layer.val().unsqueeze())
-            } else {
-                let sizes = (0..own.len()).map(|axis| at.number(SIZES.get(axis).copied().unwrap_or("size0")));
-                let sizes: Vec<TokenStream> = sizes.collect();
-                quote!(#layer.val().reshape([1, #(#sizes),*]))
+            match stored(&at.stored_shape(), at.result()) {
+                Stored::AsItIs => quote!(#layer.val()),
+                Stored::WithoutBatch => quote!(#layer.val().unsqueeze()),
+                Stored::Reshaped => {
+                    let sizes: Vec<TokenStream> = at.sizes().into_iter().map(|size| at.number(size)).collect();
+                    quote!(#layer.val().reshape([1, #(#sizes),*]))
+                }
             }
         }
         Op::PixelNorm(_) => {
@@ -241,9 +239,6 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
         }
     })
 }
-
-/// Names of the sizes of a parameter among its numbers.
-const SIZES: [&str; 4] = ["size0", "size1", "size2", "size3"];
 
 /// A function of one value.
 fn function(function: Function, x: &TokenStream, context: &mut Context<'_>) -> TokenStream {
