@@ -50,6 +50,9 @@ pub enum Command {
     /// Train a model by its process
     #[cfg(feature = "run")]
     Train(Train),
+    /// Compare what a device computes with a reference, operator by operator
+    #[cfg(feature = "run")]
+    Verify(Verify),
 }
 
 /// A model, and what is set about it.
@@ -361,6 +364,9 @@ pub struct Bench {
     pub inputs: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+    /// What products and convolutions compute with; where 16 bits could overflow, and everywhere else, it is f32
+    #[arg(long, value_enum, default_value_t = FloatFormat::F32)]
+    pub dtype: FloatFormat,
     /// Evaluate the graph as it is, without passes over it
     #[arg(long)]
     pub no_opt: bool,
@@ -376,6 +382,22 @@ pub struct Bench {
     /// Threads; without it as many as there are cores
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub threads: Option<u32>,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
+    pub format: ReportFormat,
+}
+
+#[cfg(feature = "run")]
+#[derive(Debug, Args)]
+pub struct Verify {
+    #[command(flatten)]
+    pub target: Target,
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// Samples in a drawn operand
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
@@ -435,6 +457,9 @@ pub struct Run {
     pub mid: Vec<String>,
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+    /// What products and convolutions compute with; where 16 bits could overflow, and everywhere else, it is f32
+    #[arg(long, value_enum, default_value_t = FloatFormat::F32)]
+    pub dtype: FloatFormat,
     /// Evaluate the graph as it is, without passes over it
     #[arg(long)]
     pub no_opt: bool,

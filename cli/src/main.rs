@@ -65,6 +65,8 @@ fn main() -> ExitCode {
         Command::Sample(options) => commands::sample::run(&options),
         #[cfg(feature = "run")]
         Command::Train(options) => commands::train::run(&options),
+        #[cfg(feature = "run")]
+        Command::Verify(options) => commands::verify::run(&options),
     };
     match result {
         Ok(outcome) => outcome.into(),

@@ -6,8 +6,7 @@ use crate::module::GraphModule;
 use crate::ops::{self, Call};
 use crate::plan::{Bindings, Plan};
 use crate::value::Value;
-use archc_compiler::ir::{NodeId, NodeKind};
-use archc_compiler::ops::Op;
+use archc_compiler::ir::NodeId;
 use archc_compiler::types::{Batch, Type};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Shape, TensorMetadata};
@@ -120,11 +119,8 @@ impl<B: Kernels> Run<'_, B> {
     /// Runs some nodes, whose operands are alive or among them.
     pub fn nodes(&self, nodes: Range<usize>, values: &mut Values<B>, observer: &mut impl Observer<B>) {
         for id in nodes.map(|at| NodeId(at as u32)) {
-            if let NodeKind::Op(op) = &self.plan.graph.node(id).kind {
-                let value = self.node(id, op, values, observer);
-                if let Some(slot) = values.0.get_mut(id.index()) {
-                    *slot = Some(value);
-                }
+            if let (Some(value), Some(slot)) = (self.node(id, values, observer), values.0.get_mut(id.index())) {
+                *slot = Some(value);
             }
             if let Some(Some(value)) = values.0.get(id.index()) {
                 observer.made(id, value);
@@ -132,11 +128,10 @@ impl<B: Kernels> Run<'_, B> {
         }
     }
 
-    fn node(&self, id: NodeId, op: &Op, values: &mut Values<B>, observer: &mut impl Observer<B>) -> Value<B> {
-        let graph = &*self.plan.graph;
-        let node = graph.node(id);
-        let operands = graph.operands(id);
-        let types = operands.iter().map(|operand| &graph.node(*operand).ty).collect();
+    /// The value of a node, or nothing for an input.
+    fn node(&self, id: NodeId, values: &mut Values<B>, observer: &mut impl Observer<B>) -> Option<Value<B>> {
+        let node = self.plan.graph.node(id);
+        let operands = self.plan.graph.operands(id);
         let mut taken: SmallVec<[Value<B>; 3]> = SmallVec::new();
         for (slot, operand) in operands.iter().enumerate() {
             // Moving a value at its last use lets the backend work in its memory.
@@ -145,21 +140,30 @@ impl<B: Kernels> Run<'_, B> {
             let own = if self.plan.is_last_use(*operand, id) && !used_again { value.take() } else { value.clone() };
             taken.extend(own.map(|own| observer.taken(id, *operand, own)));
         }
-        if taken.len() > 1 {
-            for (value, operand) in taken.iter_mut().zip(&operands) {
-                spread(value, &graph.node(*operand).ty, &node.ty, self.plan, self.bindings);
-            }
-        }
-        let call = Call {
-            operands: taken,
-            types,
-            parameters: node.parameters.iter().filter_map(|id| self.module.parameter(*id)).collect(),
-            result: &node.ty,
-            shape: self.plan.shape_of(&node.ty, self.bindings),
-            sizes: &self.bindings.sizes,
-            device: self.device,
-            masks: self.mode.stream(id),
-        };
-        ops::run(op, call)
+        let parameters = node.parameters.iter().filter_map(|id| self.module.parameter(*id)).collect();
+        apply(self.plan, self.bindings, id, taken, parameters, self.mode.stream(id), self.device)
     }
+}
+
+/// Runs the operator of a node on values of its operands and parameters; nothing where the node has none.
+pub(crate) fn apply<B: Kernels>(
+    plan: &Plan,
+    bindings: &Bindings,
+    id: NodeId,
+    mut operands: SmallVec<[Value<B>; 3]>,
+    parameters: SmallVec<[B::FloatTensorPrimitive; 2]>,
+    masks: Option<rand_chacha::ChaCha8Rng>,
+    device: &B::Device,
+) -> Option<Value<B>> {
+    let graph = &*plan.graph;
+    let node = graph.node(id);
+    let types: SmallVec<[&Type; 3]> = graph.operands(id).into_iter().map(|operand| &graph.node(operand).ty).collect();
+    if operands.len() > 1 {
+        for (value, ty) in operands.iter_mut().zip(&types) {
+            spread(value, ty, &node.ty, plan, bindings);
+        }
+    }
+    let shape = plan.shape_of(&node.ty, bindings);
+    let call = Call { operands, types, parameters, result: &node.ty, shape, sizes: &bindings.sizes, device, masks };
+    Some(ops::run(node.op()?, call))
 }

@@ -266,6 +266,17 @@ impl<B: Backend> GraphModule<B> {
         self.parameters.get(id.index()).map(AnyParam::primitive)
     }
 
+    /// Other values for the parameters, which nothing is learned from any more.
+    pub(crate) fn each(
+        self,
+        mut f: impl FnMut(ParameterId, B::FloatTensorPrimitive) -> B::FloatTensorPrimitive,
+    ) -> Self {
+        let parameters = self.parameters.into_iter().enumerate();
+        let parameter =
+            |(at, own): (usize, AnyParam<B>)| AnyParam::of(own.id(), f(ParameterId(at as u32), own.primitive()), false);
+        Self { parameters: parameters.map(parameter).collect(), slots: self.slots }
+    }
+
     /// Reads every parameter once, so that none is drawn later.
     pub fn materialize(&self) {
         for parameter in &self.parameters {

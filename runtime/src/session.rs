@@ -3,6 +3,7 @@
 use crate::bench;
 use crate::error::RunError;
 use crate::execute::{Mode, execute};
+use crate::halves::Halves;
 use crate::host::HostTensor;
 use crate::init;
 use crate::kernels::{Kernels, Tape};
@@ -12,6 +13,7 @@ use crate::stages::{Known, Staged, Stages, Steps};
 use crate::tensors::TensorFile;
 use crate::value::Value;
 use crate::weights;
+use archc_compiler::analysis::precision::Format;
 use archc_compiler::analysis::stages::Stage;
 use archc_compiler::dim::Sizes;
 use archc_compiler::ir::{Graph, NodeId};
@@ -101,7 +103,7 @@ pub trait Session {
     /// What a large matrix product reaches on this device, in floating-point operations per second.
     fn matmul_ceiling(&self) -> f64;
 
-    /// The elements of every parameter by published name.
+    /// The elements of every parameter by published name; none of a model in 16 bits.
     fn parameters(&self) -> Vec<(String, HostTensor)>;
 }
 
@@ -117,14 +119,29 @@ pub fn open_with(
     source: Weights<'_>,
     passes: Passes,
 ) -> Result<Box<dyn Session>, RunError> {
+    open_as(graph, device, source, passes, Format::F32)
+}
+
+/// Puts a model on a device, with products that compute in a format. In one of 16 bits it can only be evaluated.
+pub fn open_as(
+    graph: &Arc<Graph>,
+    device: Device,
+    source: Weights<'_>,
+    passes: Passes,
+    format: Format,
+) -> Result<Box<dyn Session>, RunError> {
     match device {
-        Device::Cpu => Ok(Box::new(Engine::<Flex>::new(graph, source, passes, Default::default())?)),
-        Device::Cuda => cuda(graph, source, passes),
+        Device::Cpu => opened(Engine::<Flex>::new(graph, source, passes, Default::default())?, format),
+        Device::Cuda => cuda(graph, source, passes, format),
     }
 }
 
+fn opened<B: Kernels + 'static>(engine: Engine<B>, format: Format) -> Result<Box<dyn Session>, RunError> {
+    Ok(Box::new(if format == Format::F32 { engine } else { engine.halved(format) }))
+}
+
 #[cfg(not(feature = "cuda"))]
-fn cuda(_: &Arc<Graph>, _: Weights<'_>, _: Passes) -> Result<Box<dyn Session>, RunError> {
+fn cuda(_: &Arc<Graph>, _: Weights<'_>, _: Passes, _: Format) -> Result<Box<dyn Session>, RunError> {
     Err(without_cuda())
 }
 
@@ -134,9 +151,9 @@ pub(crate) fn without_cuda() -> RunError {
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes) -> Result<Box<dyn Session>, RunError> {
+fn cuda(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes, format: Format) -> Result<Box<dyn Session>, RunError> {
     find_driver()?;
-    Ok(Box::new(Engine::<crate::kernels::Cuda>::new(graph, source, passes, Default::default())?))
+    opened(Engine::<crate::kernels::Cuda>::new(graph, source, passes, Default::default())?, format)
 }
 
 /// Burn panics where there is no driver, so it is looked for first.
@@ -155,17 +172,21 @@ pub(crate) fn find_driver() -> Result<(), RunError> {
 
 struct Engine<B: Kernels> {
     plan: Plan,
-    module: GraphModule<B>,
-    optimized: Option<Evaluation<B>>,
+    /// Parameters in f32; none where products compute in 16 bits.
+    module: Option<GraphModule<B>>,
+    /// What evaluates outputs alone; without it the graph as it is does.
+    evaluation: Option<Evaluation<B>>,
     device: B::Device,
 }
 
-/// An optimised graph with its parameters, which share the memory of those of the graph as it is.
+/// A graph with its parameters, which share the memory of those of the graph as it is.
 struct Evaluation<B: Kernels> {
     optimized: Optimized,
+    passes: Passes,
     plan: Plan,
     stages: Stages,
     module: GraphModule<B>,
+    halves: Option<Halves>,
     constants: RefCell<Option<Constants<B>>>,
 }
 
@@ -184,7 +205,7 @@ impl<B: Kernels> Engine<B> {
                 Weights::File(file) => GraphModule::load(graph, &device, weights::reader(graph, file)?)?,
                 Weights::Tensors(tensors) => GraphModule::load(graph, &device, |slot| in_memory(tensors, slot))?,
             };
-            return Ok(Self { plan, module, optimized: None, device });
+            return Ok(Self { plan, module: Some(module), evaluation: None, device });
         }
         let optimized = Optimized::of(graph);
         let (module, joined) = match source {
@@ -200,14 +221,22 @@ impl<B: Kernels> Engine<B> {
                 GraphModule::load_both(graph, &optimized, &device, |slot| in_memory(tensors, slot))?
             }
         };
-        let evaluation = Evaluation {
-            plan: Plan::new(Arc::new(optimized.graph.clone())),
-            stages: Stages::constants(&optimized.graph),
-            optimized,
-            module: joined,
-            constants: RefCell::default(),
-        };
-        Ok(Self { plan, module, optimized: Some(evaluation), device })
+        let evaluation = Evaluation::new(optimized, joined, passes);
+        Ok(Self { plan, module: Some(module), evaluation: Some(evaluation), device })
+    }
+
+    /// With products in a format of 16 bits. What is not needed for them is let go of.
+    fn halved(self, format: Format) -> Self {
+        let as_it_is = |module| Evaluation::new(Optimized::nothing((*self.plan.graph).clone()), module, Passes::None);
+        let evaluation = self.evaluation.or_else(|| self.module.map(as_it_is));
+        let evaluation = evaluation.map(|evaluation| evaluation.halved(format));
+        Self { plan: self.plan, module: None, evaluation, device: self.device }
+    }
+
+    /// The parameters that gradients are of.
+    fn module(&self) -> Result<&GraphModule<B>, RunError> {
+        let only = "gradients, training and values inside of a model are computed in f32: leave out `--dtype`";
+        self.module.as_ref().ok_or_else(|| RunError::Unsupported(only.to_owned()))
     }
 
     fn check_inputs(&self, inputs: &[HostTensor]) -> Result<Bindings, RunError> {
@@ -238,9 +267,36 @@ impl<B: Kernels> Denoiser for Steps<'_, B> {
 }
 
 impl<B: Kernels> Evaluation<B> {
+    fn new(optimized: Optimized, module: GraphModule<B>, passes: Passes) -> Self {
+        let plan = Plan::new(Arc::new(optimized.graph.clone()));
+        let stages = match passes {
+            Passes::All => Stages::constants(&optimized.graph),
+            Passes::None => Stages::one(&optimized.graph),
+        };
+        Self { optimized, passes, plan, stages, module, halves: None, constants: RefCell::default() }
+    }
+
+    fn halved(self, format: Format) -> Self {
+        let Some(halves) = Halves::of(&self.plan.graph, format) else { return self };
+        let module = halves.of_module(&self.plan.graph, self.module);
+        Self { module, halves: Some(halves), ..self }
+    }
+
+    /// The graph for steps of a sampler. Its parameters and their order are those of the graph before it.
+    fn steps(&self) -> (Plan, Stages, Option<Halves>) {
+        if self.passes == Passes::None {
+            return (self.plan.clone(), self.stages.clone(), self.halves.clone());
+        }
+        let plan = Plan::new(Arc::new(self.optimized.after(&SAMPLING).graph));
+        let stages = Stages::all(&plan.graph);
+        let halves = self.halves.as_ref().and_then(|halves| Halves::of(&plan.graph, halves.format()));
+        (plan, stages, halves)
+    }
+
     /// Runs the graph, and computes what depends on no input only where the last run had other sizes.
     fn run(&self, inputs: Vec<Value<B>>, bindings: &Bindings, device: &B::Device) -> Vec<Value<B>> {
-        let staged = Staged { plan: &self.plan, stages: &self.stages, module: &self.module, device };
+        let (plan, stages, module, halves) = (&self.plan, &self.stages, &self.module, self.halves.as_ref());
+        let staged = Staged { plan, stages, module, halves, device };
         let mut constants = self.constants.borrow_mut();
         if constants.as_ref().is_none_or(|kept| kept.sizes != bindings.sizes) {
             let values = staged.run(Stage::Constant, Known::new(), bindings);
@@ -284,13 +340,15 @@ fn largest_class(graph: &Graph, node: NodeId) -> Option<i64> {
 
 impl<B: Kernels> Session for Engine<B> {
     fn materialize(&self) {
-        self.module.materialize();
+        if let Some(module) = &self.module {
+            module.materialize();
+        }
     }
 
     fn run(&self, request: &Request) -> Result<Response, RunError> {
         let bindings = self.check_inputs(&request.inputs)?;
         if request.gradients {
-            return Ok(differentiate::<Autodiff<B>>(self, request, &bindings));
+            return Ok(differentiate::<Autodiff<B>>(self, self.module()?, request, &bindings));
         }
         let inputs = request.inputs.iter().map(|input| Value::<B>::from_host(input, &self.device)).collect();
         let mut response = Response::default();
@@ -300,9 +358,9 @@ impl<B: Kernels> Session for Engine<B> {
                 response.kept.insert(node, value.to_host());
             }
         };
-        let outputs = match &self.optimized {
+        let outputs = match &self.evaluation {
             Some(evaluation) if request.keep.is_empty() => evaluation.run(inputs, &bindings, &self.device),
-            _ => execute(&self.plan, &self.module, inputs, &bindings, Mode::Evaluation, &self.device, watch),
+            _ => execute(&self.plan, self.module()?, inputs, &bindings, Mode::Evaluation, &self.device, watch),
         };
         // Reading the outputs waits for the device.
         response.outputs = outputs.iter().map(Value::to_host).collect();
@@ -312,25 +370,20 @@ impl<B: Kernels> Session for Engine<B> {
 
     fn denoiser<'s>(&'s self, inputs: &[HostTensor], times: Vec<f32>) -> Result<Box<dyn Denoiser + 's>, RunError> {
         let bindings = self.check_inputs(inputs)?;
-        let (plan, stages, module) = match &self.optimized {
-            Some(evaluation) => {
-                // The parameters and their order are those of the graph before it.
-                let plan = Plan::new(Arc::new(evaluation.optimized.after(&SAMPLING).graph));
-                let stages = Stages::all(&plan.graph);
-                (plan, stages, &evaluation.module)
-            }
-            None => (self.plan.clone(), Stages::one(&self.plan.graph), &self.module),
+        let (staged, module) = match &self.evaluation {
+            Some(evaluation) => (evaluation.steps(), &evaluation.module),
+            None => ((self.plan.clone(), Stages::one(&self.plan.graph), None), self.module()?),
         };
-        let Some(noisy) = plan.graph.noisy_input() else {
-            return Err(RunError::Unsupported(format!("{} has no input that is noisy", plan.graph.name())));
+        let Some(noisy) = staged.0.graph.noisy_input() else {
+            return Err(RunError::Unsupported(format!("{} has no input that is noisy", self.plan.graph.name())));
         };
-        Ok(Box::new(Steps::new((plan, stages), (module, &self.device), noisy, inputs, bindings, times)))
+        Ok(Box::new(Steps::new(staged, (module, &self.device), noisy, inputs, bindings, times)))
     }
 
     fn training_steps(&self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError> {
         use burn::module::AutodiffModule;
         let bindings = self.check_inputs(inputs)?;
-        let module = GraphModule::<Autodiff<B>>::from_inner(self.module.clone());
+        let module = GraphModule::<Autodiff<B>>::from_inner(self.module()?.clone());
         Ok(bench::training_steps(&self.plan, module, inputs, &bindings, &self.device, count))
     }
 
@@ -340,14 +393,19 @@ impl<B: Kernels> Session for Engine<B> {
 
     fn parameters(&self) -> Vec<(String, HostTensor)> {
         let tensor = |(slot, data): (&Slot, Vec<f32>)| (slot.path.clone(), HostTensor::f32(slot.shape.clone(), data));
-        self.module.published().map(tensor).collect()
+        self.module.iter().flat_map(GraphModule::published).map(tensor).collect()
     }
 }
 
 /// A run on a tape.
-fn differentiate<A: Tape>(engine: &Engine<A::InnerBackend>, request: &Request, bindings: &Bindings) -> Response {
+fn differentiate<A: Tape>(
+    engine: &Engine<A::InnerBackend>,
+    module: &GraphModule<A::InnerBackend>,
+    request: &Request,
+    bindings: &Bindings,
+) -> Response {
     use burn::module::AutodiffModule;
-    let module = GraphModule::<A>::from_inner(engine.module.clone());
+    let module = GraphModule::<A>::from_inner(module.clone());
     let device: A::Device = engine.device.clone();
     let mut tracked: Vec<(usize, Tensor<A, 1>)> = vec![];
     let inputs: Vec<Value<A>> = request

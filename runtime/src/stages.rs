@@ -1,6 +1,7 @@
 //! Evaluating a graph stage by stage, and keeping what a stage leaves for the next evaluation.
 
-use crate::execute::{Mode, Run, Unobserved, Values};
+use crate::execute::{Mode, Run, Values};
+use crate::halves::Halves;
 use crate::host::HostTensor;
 use crate::kernels::Kernels;
 use crate::module::GraphModule;
@@ -98,6 +99,7 @@ pub(crate) struct Staged<'e, B: Kernels> {
     pub plan: &'e Plan,
     pub stages: &'e Stages,
     pub module: &'e GraphModule<B>,
+    pub halves: Option<&'e Halves>,
     pub device: &'e B::Device,
 }
 
@@ -111,7 +113,7 @@ impl<B: Kernels> Staged<'_, B> {
             }
         }
         let run = Run { plan: self.plan, module: self.module, bindings, mode: Mode::Evaluation, device: self.device };
-        run.nodes(self.stages.range(stage), &mut values, &mut Unobserved);
+        run.nodes(self.stages.range(stage), &mut values, &mut { self.halves });
         let value = |node: NodeId| values.0.get(node.index()).cloned().flatten();
         if stage == Stage::Step {
             let outputs = self.plan.graph.outputs.iter().map(|output| output.node);
@@ -125,6 +127,7 @@ impl<B: Kernels> Staged<'_, B> {
 pub(crate) struct Steps<'e, B: Kernels> {
     plan: Plan,
     stages: Stages,
+    halves: Option<Halves>,
     module: &'e GraphModule<B>,
     device: &'e B::Device,
     /// For all samples.
@@ -149,7 +152,7 @@ impl<'e, B: Kernels> Steps<'e, B> {
     /// Of a graph with its parameters. `inputs` are those of a run; only what they say besides the noisy values and the
     /// time matters.
     pub fn new(
-        (plan, stages): (Plan, Stages),
+        (plan, stages, halves): (Plan, Stages, Option<Halves>),
         (module, device): (&'e GraphModule<B>, &'e B::Device),
         noisy: NodeId,
         inputs: &[HostTensor],
@@ -160,7 +163,7 @@ impl<'e, B: Kernels> Steps<'e, B> {
         let conditions = conditions.filter(|(input, _)| stages.stage(input.node) == Stage::Condition);
         let known = conditions.map(|(input, tensor)| (input.node, Value::from_host(tensor, device))).collect();
         let table = Table { times: vec![], values: Known::new() };
-        let mut steps = Self { plan, stages, module, device, bindings, noisy, known, times, done: 0, table };
+        let mut steps = Self { plan, stages, halves, module, device, bindings, noisy, known, times, done: 0, table };
         for stage in [Stage::Constant, Stage::Condition] {
             let value = |node: &NodeId| Some((*node, steps.known.get(node)?.clone()));
             let given = steps.stages.given(stage).iter().filter_map(value).collect();
@@ -171,7 +174,8 @@ impl<'e, B: Kernels> Steps<'e, B> {
     }
 
     fn staged(&self) -> Staged<'_, B> {
-        Staged { plan: &self.plan, stages: &self.stages, module: self.module, device: self.device }
+        let halves = self.halves.as_ref();
+        Staged { plan: &self.plan, stages: &self.stages, module: self.module, halves, device: self.device }
     }
 
     /// What the network gives for the samples at a time.

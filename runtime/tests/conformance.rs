@@ -15,7 +15,9 @@ use archc_compiler::ops::Storage;
 use archc_compiler::source::Files;
 use archc_compiler::types::Kind;
 use archc_compiler::{FileId, Options, compile};
+use archc_runtime::plan::Plan;
 use archc_runtime::tensors::{self, TensorFile, Tensors};
+use archc_runtime::verify::verify;
 use archc_runtime::{Device, GraphModule, HostTensor, Request, Weights, constraint, init, open};
 use burn::backend::Flex;
 use libtest_mimic::{Arguments, Trial};
@@ -114,6 +116,7 @@ fn main() {
         test("parameters", parameters_have_the_published_names_shapes_order_and_count);
         test("outputs", outputs_and_gradients_are_those_of_the_released_code);
         test("steps", a_sampler_sees_what_a_run_gives);
+        test("operators", kernels_give_what_operations_of_burn_give);
         test("small_signals", small_signals_show_the_eps_of_every_norm);
         if classes().any(|class| class == case.published("full").class) {
             test("imported", imports_are_the_published_network);
@@ -398,6 +401,20 @@ fn a_sampler_sees_what_a_run_gives(case: &Case) {
         comparison.check("out", &found, expected.first().expect("an output"), OUTPUT);
     }
     comparison.conclude(&case.id, times.len());
+}
+
+/// Every operator in every shape of the small model, results and gradients.
+fn kernels_give_what_operations_of_burn_give(case: &Case) {
+    let graph = case.graph(&case.tiny);
+    let io = case.file("io.safetensors");
+    let io = io.tensors().expect("tensors");
+    let inputs: Vec<HostTensor> =
+        graph.inputs.iter().map(|input| io.read(&format!("in.{}", input.name)).expect("an input")).collect();
+    let bindings = Plan::new(graph.clone()).bind(&inputs).expect("sizes");
+    let found = verify(&graph, &bindings, Device::Cpu, 1, |_, _| ()).expect("a comparison");
+    let differ: Vec<_> = found.iter().filter(|comparison| !comparison.holds).collect();
+    assert!(differ.is_empty(), "{}: {differ:#?}", case.id);
+    assert!(found.iter().filter(|comparison| comparison.gradients.is_some()).count() > 8, "{}: too few", case.id);
 }
 
 /// Parameters of the published size with their starts, and everything about the small one.

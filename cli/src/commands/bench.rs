@@ -9,7 +9,7 @@ use archc_compiler::ir::Graph;
 use archc_runtime::memory::Need;
 use archc_runtime::plan::Plan;
 use archc_runtime::tensors::TensorFile;
-use archc_runtime::{Request, Weights, bench, open_with};
+use archc_runtime::{Request, Weights, bench, open_as};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,8 +73,8 @@ pub fn run(options: &Bench) -> Result<Outcome, String> {
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
     let source = weights.as_ref().map_or(Weights::Seed(options.seed), Weights::File);
     let start = Instant::now();
-    let session =
-        open_with(&graph, options.device.into(), source, passes(options.no_opt)).map_err(|error| error.to_string())?;
+    let session = open_as(&graph, options.device.into(), source, passes(options.no_opt), options.dtype.into())
+        .map_err(|error| error.to_string())?;
     session.materialize();
     let load = start.elapsed();
 

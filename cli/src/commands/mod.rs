@@ -22,4 +22,6 @@ pub mod sample;
 #[cfg(feature = "run")]
 pub mod train;
 #[cfg(feature = "run")]
+pub mod verify;
+#[cfg(feature = "run")]
 pub mod wake;

@@ -11,7 +11,7 @@ use archc_compiler::words::short;
 use archc_runtime::memory::Need;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::tensors::{self, TensorFile};
-use archc_runtime::{HostTensor, Passes, Request, Response, RunError, Weights, init, open_with};
+use archc_runtime::{HostTensor, Passes, Request, Response, RunError, Weights, init, open_as};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,8 +44,8 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
     let source = weights.as_ref().map_or(Weights::Seed(options.seed), Weights::File);
     let start = Instant::now();
-    let session =
-        open_with(&graph, options.device.into(), source, passes(options.no_opt)).map_err(|error| error.to_string())?;
+    let session = open_as(&graph, options.device.into(), source, passes(options.no_opt), options.dtype.into())
+        .map_err(|error| error.to_string())?;
     session.materialize();
     let what = if weights.is_some() { "loaded" } else { "initialised" };
     output::line(format!("{what} in {:.2} s, batch {}", start.elapsed().as_secs_f64(), bindings.batch));

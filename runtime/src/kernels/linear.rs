@@ -141,7 +141,10 @@ fn dims(tensor: &burn_flex::FlexTensor) -> [usize; 2] {
 impl LinearKernel for Flex {
     fn affine(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
         let serves = Self::has_kernels(&x) && Self::has_kernels(&weight) && bias.as_ref().is_none_or(Self::has_kernels);
-        let (Some(a), Some(b), true) = (matrix(&x), matrix(&weight), serves) else {
+        if !serves {
+            return composed::<Self>(x, weight, bias);
+        }
+        let (Some(a), Some(b)) = (matrix(&x), matrix(&weight)) else {
             return composed::<Self>(x, weight, bias);
         };
         let ([rows, inputs], [_, outputs]) = (dims(&x), dims(&weight));

@@ -24,6 +24,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use std::cell::Cell;
 
 /// Backends that may have kernels of our own.
 pub trait Own: Backend {
@@ -35,8 +36,25 @@ pub trait Own: Backend {
 
 impl Own for Flex {
     fn has_kernels(x: &FloatTensor<Self>) -> bool {
-        flex::is_f32(x)
+        flex::is_f32(x) && !PLAINLY.get()
     }
+}
+
+thread_local! {
+    /// Whether this thread does without kernels of our own.
+    static PLAINLY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs something on Burn's own operations, which are what the kernels are compared with.
+pub(crate) fn plainly<T>(f: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            PLAINLY.set(self.0);
+        }
+    }
+    let _before = Before(PLAINLY.replace(true));
+    f()
 }
 
 impl<B: Own, C: CheckpointStrategy> Own for Autodiff<B, C> {

@@ -2,17 +2,13 @@
 
 use super::recipe::Precision;
 use crate::execute::Observer;
+use crate::halves::multiplies;
 use crate::value::Value;
 use archc_compiler::ir::{Graph, NodeId, ScopeId};
 use archc_compiler::ops::Op;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, FloatDType, Shape, Tensor, TensorMetadata};
 use std::collections::BTreeMap;
-
-/// Whether an operator is a matrix product or convolution, which half the digits do for.
-pub(super) fn multiplies(op: Option<&Op>) -> bool {
-    matches!(op, Some(Op::Linear(_) | Op::Conv1d(_) | Op::Conv2d(_) | Op::Conv3d(_) | Op::Attention(_)))
-}
 
 /// Brings a tensor to the precision of an operator.
 pub(super) fn fitted<B: Backend>(primitive: B::FloatTensorPrimitive, op: Option<&Op>) -> B::FloatTensorPrimitive {
