@@ -2,6 +2,7 @@
 
 use crate::markdown::Block;
 use archc_compiler::FileId;
+use archc_compiler::analysis::precision::Format;
 use archc_compiler::elaborate::Budget;
 use archc_grammar::ast::Expr;
 use archc_grammar::parse_expression;
@@ -32,6 +33,8 @@ pub struct Case {
     pub settings: Vec<(Arc<str>, Expr)>,
     pub target: Option<String>,
     pub budget: Budget,
+    /// The numbers that it is declared to run in.
+    pub dtype: Option<Format>,
     /// What cannot be read of the fence.
     pub mistakes: Vec<String>,
 }
@@ -79,6 +82,7 @@ fn case(suite: &str, block: &Block) -> Case {
         settings: vec![],
         target: None,
         budget: Budget::default(),
+        dtype: None,
         mistakes: vec![],
     };
     let mut file = File { name: MAIN.to_owned(), text: block.text.clone(), line: block.line, offset: 0 };
@@ -92,6 +96,7 @@ fn case(suite: &str, block: &Block) -> Case {
             "target" => case.target = Some(value),
             "set" => case.set(&value),
             "budget" => case.limit(&value),
+            "dtype" => case.declare(&value),
             _ => case.mistakes.push(format!("`{key}` configures nothing")),
         }
     }
@@ -111,6 +116,14 @@ impl Case {
                 Some(parsed) => self.settings.push(parsed),
                 None => self.mistakes.push(format!("`{setting}` is no setting")),
             }
+        }
+    }
+
+    /// `f16`
+    fn declare(&mut self, name: &str) {
+        self.dtype = Format::ALL.into_iter().find(|format| format.name() == name);
+        if self.dtype.is_none() {
+            self.mistakes.push(format!("`{name}` is no format"));
         }
     }
 

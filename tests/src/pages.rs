@@ -120,7 +120,11 @@ fn rules() -> String {
         "# Rules\n\n{GENERATED}\n\n\
          A rule reads the graph of a model, not the text: how an architecture is written makes no difference to what is\n\
          found. `archc check` runs all rules, `archc explain RULE` shows the page of one. A finding can be excused where\n\
-         it stands with `#[allow(RULE, \"reason\")]`.\n\n\
+         it stands with `#[allow(RULE, \"reason\")]`. Remarks (info) are shown with `--remarks`, the rules of `precision/`\n\
+         run where the numbers are declared, `--dtype f16`.\n\n\
+         Some mistakes of other frameworks need no rule. A start cannot be overridden: an argument of a call counts before\n\
+         the innermost `init` statement that says anything, and that before the default. Every parameter has a start. There\n\
+         is no operator that normalises over the samples of a batch.\n\n\
          | rule | level | what it does |\n|---|---|---|\n"
     );
     for rule in lint::rules() {

@@ -24,7 +24,7 @@ pub fn diagnostics(case: &Case) -> Result<(Vec<Diagnostic>, SourceMap), String> 
 
 /// The same with other levels.
 pub fn diagnostics_with(case: &Case, levels: Levels) -> Result<(Vec<Diagnostic>, SourceMap), String> {
-    let given = Settings { levels, ..Settings::default() };
+    let given = Settings { levels, dtype: case.dtype, ..Settings::default() };
     let options = Options { budget: case.budget, given };
     match &case.target {
         None => check(MAIN, &case.settings, case, &options)

@@ -6,6 +6,7 @@
 pub mod balance;
 pub mod cost;
 pub mod gaussian;
+pub mod growth;
 pub mod liveness;
 pub mod moments;
 pub mod precision;

@@ -11,6 +11,7 @@ mod rules;
 mod written;
 
 use crate::analysis::liveness::Liveness;
+use crate::analysis::precision::{Precision, precision};
 use crate::analysis::ranges::Ranges;
 use crate::analysis::signal::Signal;
 use crate::analysis::stacks::Stacks;
@@ -28,6 +29,9 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 pub(crate) use written::Call;
+
+/// How much values may grow in training before they overflow.
+const MARGIN: f64 = 8.0;
 
 /// What is fixed about a rule.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +98,7 @@ pub(crate) struct Context<'g> {
     liveness: OnceCell<Liveness>,
     signal: OnceCell<Signal>,
     ranges: OnceCell<Ranges>,
+    precision: OnceCell<Option<Precision>>,
 }
 
 impl<'g> Context<'g> {
@@ -108,6 +113,7 @@ impl<'g> Context<'g> {
             liveness: OnceCell::new(),
             signal: OnceCell::new(),
             ranges: OnceCell::new(),
+            precision: OnceCell::new(),
         }
     }
 
@@ -129,6 +135,12 @@ impl<'g> Context<'g> {
 
     pub fn ranges(&self) -> &Ranges {
         self.ranges.get_or_init(|| Ranges::of(self.graph))
+    }
+
+    /// What the declared numbers do not hold, with room for values to grow; nothing where none are declared.
+    pub fn precision(&self) -> Option<&Precision> {
+        let of = |format| precision(self.graph, self.signal(), format, MARGIN);
+        self.precision.get_or_init(|| self.given.dtype.map(of)).as_ref()
     }
 
     /// Where a user would look for a node: the expression that made it, or the call of the library block around it.
@@ -172,18 +184,26 @@ impl<'g> Context<'g> {
 macro_rules! for_each_rule {
     ($apply:ident) => {
         $apply! {
+            additive_time => AdditiveTime,
             assumes_independence => AssumesIndependence,
+            attenuates => Attenuates,
             attention_drops_trunk => AttentionDropsTrunk,
             attention_heads => AttentionHeads,
+            coarse_timestep => CoarseTimestep,
             concat_imbalance => ConcatImbalance,
             constant_scale => ConstantScale,
+            context_scale => ContextScale,
             dead_node => DeadNode,
             dead_product => DeadProduct,
             deep_post_norm => DeepPostNorm,
             dilution => Dilution,
             degenerate_time_embedding => DegenerateTimeEmbedding,
+            energy_imbalance => EnergyImbalance,
             eps_at_zero_snr => EpsAtZeroSnr,
             eps_dominates => EpsDominates,
+            half_reduction => HalfReduction,
+            late_wake_up => LateWakeUp,
+            logit_scale => LogitScale,
             missing_bypass => MissingBypass,
             missing_final_norm => MissingFinalNorm,
             missing_zero => MissingZero,
@@ -191,7 +211,11 @@ macro_rules! for_each_rule {
             monotone_unproved => MonotoneUnproved,
             modulation_without_one => ModulationWithoutOne,
             nan_noise_embedding => NanNoiseEmbedding,
+            no_qk_norm => NoQkNorm,
+            nonzero_head => NonzeroHead,
+            overflow => Overflow,
             preconditioning_identity => PreconditioningIdentity,
+            raw_numbers => RawNumbers,
             redundant_affine => RedundantAffine,
             residual_growth => ResidualGrowth,
             sigma_data_mismatch => SigmaDataMismatch,
@@ -204,6 +228,7 @@ macro_rules! for_each_rule {
             token_collapse => TokenCollapse,
             unbounded_gate => UnboundedGate,
             unnormalized_add => UnnormalizedAdd,
+            unnormalized_glu => UnnormalizedGlu,
             unnormalized_projection => UnnormalizedProjection,
             unscaled_drop_path => UnscaledDropPath,
             unscaled_stack => UnscaledStack,

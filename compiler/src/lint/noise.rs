@@ -63,6 +63,8 @@ fn number(op: &Op, given: &[f64]) -> Option<f64> {
 pub(crate) struct Preconditioning {
     pub skip: NodeId,
     pub out: NodeId,
+    /// `F(input * x)`.
+    pub network: NodeId,
     pub input: NodeId,
     /// `input * x`.
     pub entry: NodeId,
@@ -87,7 +89,7 @@ impl Preconditioning {
         let users: Vec<NodeId> = graph.users(x).map(|(user, _)| user).filter(|user| *user != skip_node).collect();
         let [entry] = users.as_slice() else { return None };
         let (input, _) = scaled(graph, *entry)?;
-        Some(Self { skip, out: raw.0, input, entry: *entry, sum })
+        Some(Self { skip, out: raw.0, network: raw.1, input, entry: *entry, sum })
     }
 }
 

@@ -47,7 +47,7 @@ impl Logits {
     fn of(at: &Signals<'_>, op: &Attention) -> Result<Self, Unknown> {
         let (q, k, v) = (at.operand(0)?, at.operand(1)?, at.operand(2)?);
         let keys = at.positions(1);
-        let variance = q.square() * (k.square() - k.pairs(&at.axes(1))).max(0.0);
+        let variance = logit_variance(&q, &k, &at.axes(1));
         let shared = if q.square() > 0.0 { (q.pairs(&at.axes(0)) / q.square()).clamp(0.0, 1.0) } else { 0.0 };
         // Projections add to the similarity of keys and of values what they leave to chance, each by itself.
         let alike = (k.similarity.min(v.similarity) - 1.0 / at.channels(2)).max(0.0);
@@ -80,6 +80,11 @@ impl Logits {
     fn slack(&self) -> f64 {
         (1.0 - self.weights).powi(4)
     }
+}
+
+/// Variance of the logits over the keys, for fresh queries and keys: what all keys have in common changes nothing.
+pub(crate) fn logit_variance(q: &Moments, k: &Moments, key_axes: &[f64]) -> f64 {
+    q.square() * (k.square() - k.pairs(key_axes)).max(0.0)
 }
 
 /// Mean over the prefixes of so many tokens of a function of their length.

@@ -1,0 +1,115 @@
+//! `condition/context-scale`
+
+use crate::analysis::stacks::passage;
+use crate::ir::NodeId;
+use crate::lint::{Context, Report};
+use crate::ops::{Op, Passage};
+use crate::words::figure;
+use archc_grammar::Span;
+
+/// Mean squares of a context that projections of the usual start turn into keys and values of a usual size.
+const USUAL: std::ops::Range<f64> = 0.01..100.0;
+/// Operations between a key and what it is projected from, at most.
+const MAX_STEPS: usize = 8;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds cross-attention that projects its keys from a context whose predicted mean square is above 100 or below 0.01,
+    /// without a norm in between.
+    ///
+    /// ## Why is this bad
+    ///
+    /// Scores are products: a context ten times as large makes scores ten times as large, so that softmax picks one token
+    /// and passes no gradient on to the others; a context of a tenth makes all scores equal and values that hardly count.
+    /// Hidden states of text encoders differ that much: those of CLIP come out of a final norm, those that are taken from
+    /// inner layers, or are scaled afterwards, do not.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// use std.transformer.{MultiHeadAttention}
+    ///
+    /// model Faint(x: tokens[16, 64], text: tokens[8, 48]) -> tokens[16, 64] {
+    ///     x -> residual { layer_norm() @norm -> MultiHeadAttention(text * 0.02, heads: 2, init: zero) @attn }
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// use std.transformer.{MultiHeadAttention}
+    ///
+    /// model Clear(x: tokens[16, 64], text: tokens[8, 48]) -> tokens[16, 64] {
+    ///     let words = (text * 0.02) -> layer_norm() @text_norm
+    ///     x -> residual { layer_norm() @norm -> MultiHeadAttention(words, heads: 2, init: zero) @attn }
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Chen et al., *PixArt-α*, ICLR 2024, and Esser et al., *SD3*, 2024: text features go through a projection of their
+    ///   own before any block reads them.
+    /// * *Two failure modes of deep transformers*, arXiv 2505.24333: what large scores do.
+    /// * To confirm: `archc probe SPEC` measures the mean square of the context.
+    "condition/context-scale", Warning
+    pub struct ContextScale {
+        attention: Span,
+        context: Span,
+        square: f64,
+    }
+
+    check(context) {
+        let found = context.graph.node_ids().filter_map(|id| {
+            let (source, square) = odd_context(context, id)?;
+            Some((id, ContextScale { attention: context.place(id), context: context.place(source), square }))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        let what = if finding.square < 1.0 { "faint" } else { "loud" };
+        Report {
+            message: format!("the context of this attention is too {what}"),
+            labels: vec![
+                (finding.attention, "keys and values are projected from it as it is".to_owned()),
+                (finding.context, format!("mean square {}", figure(finding.square))),
+            ],
+            notes: vec![],
+            help: Some("normalise the context first: `text -> layer_norm()`".to_owned()),
+        }
+    }
+}
+
+/// The context of a cross-attention with its mean square, where that is unusual and nothing normalises it.
+pub(super) fn odd_context(context: &Context<'_>, attention: NodeId) -> Option<(NodeId, f64)> {
+    let graph = context.graph;
+    let Some(Op::Attention(_)) = graph.node(attention).op() else { return None };
+    let (query, key) = (graph.operand(attention, 0)?, graph.operand(attention, 1)?);
+    let source = projected(context, key)?;
+    let square = context.signal().square(source)?;
+    let crosses = context.streams().root(query) != context.streams().root(source);
+    // A context that starts at zero comes in later.
+    let silent = context.liveness().starts_zero(source);
+    (crosses && !silent && !USUAL.contains(&square)).then_some((source, square))
+}
+
+/// What keys are projected from, if there is no norm on the way.
+fn projected(context: &Context<'_>, key: NodeId) -> Option<NodeId> {
+    let mut at = key;
+    for _ in 0..MAX_STEPS {
+        let operand = context.streams().main_operand(at)?;
+        match passage(context.graph, at)? {
+            Passage::Project => return Some(operand),
+            Passage::Keep | Passage::Cut | Passage::Scale => at = operand,
+            Passage::Source
+            | Passage::Gate
+            | Passage::Normalize
+            | Passage::Resample
+            | Passage::Transform
+            | Passage::Add
+            | Passage::Join => return None,
+        }
+    }
+    None
+}

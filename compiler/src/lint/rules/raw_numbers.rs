@@ -1,0 +1,87 @@
+//! `condition/raw-numbers`
+
+use crate::analysis::stacks::readers;
+use crate::ir::{Graph, NodeId};
+use crate::lint::Report;
+use crate::ops::Op;
+use crate::ops::activation::Function;
+use crate::types::Kind;
+use crate::words::figure;
+use archc_grammar::Span;
+
+/// Root mean square from which on numbers are raw: what has been embedded or normalised is of size 1.
+const RAW: f64 = 30.0;
+
+rule! {
+    /// ## What it does
+    ///
+    /// Finds linear maps that are fed raw numbers of a sample: timesteps, sizes in pixels, crops.
+    ///
+    /// ## Why is this bad
+    ///
+    /// A linear map of a number is a line. Timesteps of root mean square 577 make features of size 333 at the default
+    /// initialisation, all along one direction: the layers behind are saturated, or see nothing but the sign, and
+    /// neighbouring steps differ by a thousandth. Sines and cosines of the number at many frequencies are of size 0.7 and
+    /// tell steps apart; SDXL embeds each of its six sizes and crops that way, 256 channels each. Gates that are fed raw
+    /// numbers are reported by `gate/saturated`.
+    ///
+    /// ## Example
+    ///
+    /// ```arch
+    /// model Raw(x: tokens[16, 32], t: timestep) -> tokens[16, 32] {
+    ///     let raw = t * parameter(vector[4], init: one) @scale
+    ///     x -> linear(32) @in + raw -> linear(32) @time
+    /// }
+    /// ```
+    ///
+    /// ## Use instead
+    ///
+    /// ```arch
+    /// model Embedded(x: tokens[16, 32], t: timestep) -> tokens[16, 32] {
+    ///     x -> linear(32) @in + t -> sinusoid(64) -> linear(32) @time
+    /// }
+    /// ```
+    ///
+    /// ## References
+    ///
+    /// * Podell et al., *SDXL*, ICLR 2024, section 2.2: Fourier features of sizes and crops.
+    /// * Tancik et al., *Fourier Features Let Networks Learn High Frequency Functions*, NeurIPS 2020.
+    /// * To confirm: `archc probe SPEC` measures the mean square behind the map.
+    "condition/raw-numbers", Warning
+    pub struct RawNumbers {
+        map: Span,
+        size: f64,
+    }
+
+    check(context) {
+        let graph = context.graph;
+        let found = graph.node_ids().filter_map(|id| {
+            let (Op::Linear(_), operand) = (graph.node(id).op()?, graph.operand(id, 0)?) else { return None };
+            let ty = &graph.node(operand).ty;
+            if ty.kind != Kind::Vector || !ty.batch.samples || only_gates(graph, id) {
+                return None;
+            }
+            let size = libm::sqrt(context.signal().square(operand)?);
+            (size > RAW).then(|| (id, RawNumbers { map: context.place(id), size }))
+        });
+        found.collect()
+    }
+
+    report(finding, _context) {
+        Report {
+            message: "a linear map is fed raw numbers".to_owned(),
+            labels: vec![(finding.map, format!("its input is of size {}", figure(finding.size)))],
+            notes: vec![],
+            help: Some("embed them first, `sinusoid(256)`, or bring them to size 1".to_owned()),
+        }
+    }
+}
+
+/// Whether nothing but gates read a value.
+fn only_gates(graph: &Graph, node: NodeId) -> bool {
+    let is_gate = |reader: NodeId| match graph.node(reader).op() {
+        Some(Op::Activation(activation)) => matches!(activation.function, Function::Sigmoid | Function::Tanh),
+        _ => false,
+    };
+    readers(graph, node).into_iter().all(is_gate)
+}
