@@ -8,7 +8,7 @@ use super::{Own, flex};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor, PadMode};
-use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive, module};
+use burn::tensor::{DType, FloatDType, Tensor, TensorMetadata, TensorPrimitive, module};
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
@@ -71,10 +71,24 @@ fn composed<B: Backend>(
     let (x, padding) = if top == bottom && left == right {
         (x, [top, left])
     } else {
-        (x.pad((left, right, top, bottom), PadMode::Constant(0.0)), [0, 0])
+        (padded(x, [(top, bottom), (left, right)]), [0, 0])
     };
     let options = ConvOptions::new(window.stride, padding, [1, 1], 1);
     module::conv2d(x, weight, bias, options).into_primitive().tensor()
+}
+
+/// Zeros around the last axes, so many before and behind each. Burn 0.21 makes them of the default type of the device and
+/// stops where the tensor has another.
+pub(crate) fn padded<B: Backend, const D: usize, const N: usize>(
+    x: Tensor<B, D>,
+    sides: [(usize, usize); N],
+) -> Tensor<B, D> {
+    let pad = |x: Tensor<B, D>| x.pad(sides, PadMode::Constant(0.0));
+    match x.dtype() {
+        DType::F16 => pad(x.cast(FloatDType::F32)).cast(FloatDType::F16),
+        DType::BF16 => pad(x.cast(FloatDType::F32)).cast(FloatDType::BF16),
+        _ => pad(x),
+    }
 }
 
 /// All sizes of one convolution.
@@ -447,6 +461,17 @@ mod tests {
     use super::super::testing::{Tracked, agree};
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn zeros_around_have_the_type_of_what_they_are_around() {
+        let x = Tensor::<Flex, 2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &Default::default());
+        let around = [[1.0, 2.0, 0.0], [3.0, 4.0, 0.0], [0.0; 3]].concat();
+        for dtype in [FloatDType::F32, FloatDType::BF16, FloatDType::F16] {
+            let found = padded(x.clone().cast(dtype), [(0, 1), (0, 1)]);
+            assert_eq!(found.dtype(), DType::from(dtype));
+            assert_eq!(found.cast(FloatDType::F32).into_data().to_vec::<f32>().expect("floats"), around);
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]

@@ -2,9 +2,10 @@
 
 use super::{Call, Lower};
 use crate::kernels::Kernels;
+use crate::kernels::conv2d::padded;
 use crate::value::Value;
 use archc_compiler::ops::Conv3d;
-use burn::tensor::ops::{ConvOptions, PadMode};
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
 
 impl Lower for Conv3d {
@@ -19,7 +20,7 @@ impl Lower for Conv3d {
         let (x, padding) = if sides.iter().all(|(before, behind)| before == behind) {
             (x, sides.map(|(before, _)| before))
         } else {
-            (x.pad(sides, PadMode::Constant(0.0)), [0; 3])
+            (padded(x, sides), [0; 3])
         };
         let stride = self.stride.0.map(|step| step as usize);
         let y = module::conv3d(x, weight, bias, ConvOptions::new(stride, padding, [1; 3], 1));
