@@ -370,7 +370,8 @@ fn check_allows(graph: &Graph, sources: &SourceMap, levels: &Levels, used: &BTre
                 .fixes
                 .extend(nearest(&entry.rule, known).and_then(|rule| written::renamed_allow(sources, entry, rule)));
             findings.diagnostics.push(problem);
-        } else if !used.contains(&entry.span) && runs(&entry.rule) {
+        } else if !used.contains(&entry.span) && runs(&entry.rule) && !sources.is_library(entry.span.file) {
+            // A block of the library is excused for all who use it, whatever their hyperparameters.
             let message = format!("nothing here needs an `allow` for `{}`", entry.rule);
             let problem = Diagnostic::new(Level::Warning, "lint/unused-allow", message)
                 .label(entry.span, "suppresses nothing")
