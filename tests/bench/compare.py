@@ -9,7 +9,7 @@ A ratio above 1 says that archc is faster. Outputs are compared too, so that the
 
 import argparse
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -181,7 +181,9 @@ def measure_peak(options):
     train = options.work == "train"
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0) if train else None
     torch_times(model, call, inputs, 3, train, optimizer)
-    print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # Not `ru_maxrss`, which a process inherits from the one that started it.
+    status = Path("/proc/self/status").read_text()
+    print(1024 * int(re.search(r"VmHWM:\s+(\d+)", status).group(1)))
 
 
 def compare(name, options, train):
