@@ -57,9 +57,11 @@ impl<'c> Outcome<'c> {
         Ok(Self { case, metric, loss })
     }
 
-    /// Whether the difference has the direction and reaches the factor with every seed.
+    /// Whether the difference has the direction and reaches the factor with every seed. A repair that diverges confirms
+    /// nothing.
     pub fn is_confirmed(&self) -> bool {
         self.metric.each(|flagged, fixed| match self.case.expect {
+            _ if !fixed.is_finite() => false,
             Expect::Larger(factor) => flagged > 0.0 && flagged >= factor * fixed,
             Expect::Smaller(factor) => fixed > 0.0 && fixed >= factor * flagged,
         })
@@ -103,5 +105,7 @@ mod tests {
         let nothing = outcome(pairs([0.0, 0.0], [0.0, 0.0]), pairs([0.5, 0.5], [1.0, 1.0]));
         assert!(!nothing.is_confirmed(), "two zeros are no difference");
         assert_eq!(nothing.effect(), Effect::Better);
+        let both = [f64::INFINITY; 2];
+        assert!(!outcome(pairs(both, both), pairs(both, both)).is_confirmed(), "both diverge");
     }
 }
