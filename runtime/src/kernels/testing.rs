@@ -9,7 +9,8 @@ use rand_chacha::ChaCha8Rng;
 pub(super) type Tracked = Autodiff<Flex>;
 
 /// Results and gradients of both functions at the same random inputs, which may differ by `tolerance` times the largest
-/// magnitude of the reference.
+/// magnitude of the reference. Rounding errors follow the terms of a sum, not what is left of them: the magnitude is taken
+/// to be at least √terms, which a sum of these inputs has unless its terms happen to cancel.
 pub(super) fn agree<const N: usize>(
     seed: u64,
     shapes: [Vec<usize>; N],
@@ -19,9 +20,11 @@ pub(super) fn agree<const N: usize>(
 ) {
     let found = evaluate(seed, &shapes, kernel);
     let expected = evaluate(seed, &shapes, reference);
+    let most = expected.iter().map(Vec::len).max().unwrap_or_default();
     for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(found.len(), expected.len(), "shape of {at} in {shapes:?}");
-        let scale = expected.iter().fold(1e-3f32, |largest, x| largest.max(x.abs()));
+        let terms = most / expected.len().max(1);
+        let scale = expected.iter().fold((terms as f32).sqrt(), |largest, x| largest.max(x.abs()));
         for (found, expected) in found.iter().zip(expected) {
             let what = if at == 0 { "result".to_owned() } else { format!("gradient {}", at - 1) };
             let error = (found - expected).abs() / scale;
