@@ -11,8 +11,8 @@ use std::process::Command;
 struct Network {
     spec: &'static str,
     settings: &'static [&'static str],
-    /// What is further off than it should be, with the reason.
-    known: &'static [(&'static str, f64, &'static str)],
+    /// Draws of the parameters.
+    seeds: u32,
 }
 
 /// What is to be reached: relative errors of mean squares.
@@ -23,84 +23,82 @@ const GOALS: [(&str, f64); 4] = [
     ("/backward/error_95", 0.25),
 ];
 
-const ORIGINS: &str = "gradients of keys and queries of tokens that have several origins";
-
 #[rustfmt::skip]
 const NETWORKS: [Network; 21] = [
     Network {
         spec: "adm.arch#adm_imagenet64",
         settings: &["H=16", "W=16", "width=128", "mult=[1,2]", "attention=[false,true]", "layers=1"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "autoencoder_kl.arch#sd_vae",
         settings: &["widths=[128,128]", "layers=1", "H=16", "W=16"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "clip_text.arch#clip_vit_l_text",
         settings: &["layers=3", "dim=128", "heads=4", "vocabulary=1000"],
-        known: &[("/backward/error_95", 0.5, "causal attention gives early tokens more energy than late ones")],
+        seeds: 8,
     },
     Network {
         spec: "clip_text.arch#openclip_bigg_text",
         settings: &["layers=3", "dim=128", "heads=4", "vocabulary=1000"],
-        known: &[("/backward/error_95", 0.5, "causal attention gives early tokens more energy than late ones")],
+        seeds: 8,
     },
     Network {
         spec: "ddpm.arch",
         settings: &["widths=[128,128,256]", "attention=[false,true,false]", "H=16", "W=16"],
-        known: &[("/forward/error_95", 0.13, "attention of one head over 64 pixels that are unlike in magnitude")],
+        seeds: 16,
     },
     Network {
         spec: "dit.arch#dit_s_2",
         settings: &["depth=3", "dim=192", "heads=4", "size=16"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "edm.arch#edm_adm_imagenet64",
         settings: &["size=16", "width=128", "mult=[1,1]", "attention=[false,true]", "layers=1"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "edm.arch#edm_ddpmpp_cifar10",
         settings: &["size=16", "width=128", "mult=[1,1]", "attention=[false,true]", "layers=1"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "edm.arch#edm_ncsnpp_cifar10",
         settings: &["size=16", "width=128", "mult=[1,1]", "attention=[false,true]", "layers=1"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "edm2.arch#edm2_xs",
         settings: &["size=16", "mult=[1,2]", "attention=[false,true]", "layers=1"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "gaussians.arch#gaussians_s",
         settings: &["depth=3", "dim=128", "heads=4", "context_dim=128", "N=64", "M=16"],
-        known: &[("/backward/error_95", 0.3, ORIGINS)],
+        seeds: 8,
     },
     Network {
         spec: "pixart.arch#pixart_alpha",
         settings: &["depth=3", "heads=4", "head_dim=32", "size=16", "text_dim=128", "M=20"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "pixart.arch#pixart_alpha_1024",
         settings: &["depth=2", "heads=4", "head_dim=48", "size=16", "text_dim=128", "M=20"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "point_e.arch#point_e_base",
         settings: &["layers=3", "width=128", "heads=4", "N=128", "M=64"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "point_e.arch#point_e_uncond",
         settings: &["layers=3", "width=128", "heads=4", "N=128"],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "sd3.arch#sd35_medium",
@@ -108,14 +106,14 @@ const NETWORKS: [Network; 21] = [
             "depth=3", "heads=4", "dual_layers=[1]", "H=16", "W=16", "table=24", "text_dim=128", "pooled_dim=128",
             "M=20",
         ],
-        known: &[("/backward/error_95", 0.6, ORIGINS)],
+        seeds: 8,
     },
     Network {
         spec: "stable_diffusion.arch#sd15_unet",
         settings: &[
             "widths=[128,128]", "depth=[1,0]", "heads=[4,4]", "layers=1", "text_width=128", "H=16", "W=16", "L=12",
         ],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "stable_diffusion.arch#sdxl_base_unet",
@@ -123,7 +121,7 @@ const NETWORKS: [Network; 21] = [
             "widths=[128,128]", "depth=[0,2]", "mid_depth=1", "heads=[4,4]", "layers=1", "text_width=128", "pooled=32",
             "H=16", "W=16", "L=12",
         ],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "svd.arch#svd_unet",
@@ -131,14 +129,15 @@ const NETWORKS: [Network; 21] = [
             "widths=[128,128]", "depth=[1,0]", "heads=[4,4]", "layers=1", "context_width=128", "T=4", "H=8", "W=8",
             "L=3",
         ],
-        known: &[],
+        seeds: 8,
     },
     Network {
         spec: "svd.arch#svd_vae",
         settings: &["widths=[128,128]", "layers=1", "T=3", "H=16", "W=16"],
-        known: &[("/backward/median_error", 0.13, "the decoder is one block, along which borders add up")],
+        // The last layer of the decoder has 27 weights: of eight draws alone its gain is off by a tenth.
+        seeds: 24,
     },
-    Network { spec: "uvit.arch", settings: &["depth=4", "dim=128", "heads=4", "size=16"], known: &[] },
+    Network { spec: "uvit.arch", settings: &["depth=4", "dim=128", "heads=4", "size=16"], seeds: 8 },
 ];
 
 fn root() -> PathBuf {
@@ -149,6 +148,7 @@ fn probe(network: &Network, arguments: &[&str]) -> (i32, Value) {
     let spec = network.spec;
     let mut command = Command::new(env!("CARGO_BIN_EXE_archc"));
     command.current_dir(root()).args(["probe", &format!("specs/{spec}"), "--batch", "2", "--format", "json"]);
+    command.args(["--seeds", &network.seeds.to_string()]);
     for setting in network.settings {
         command.args(["--set", setting]);
     }
@@ -187,11 +187,9 @@ fn predictions_keep_their_promises() {
         let (unknown, compared) = (both(&report, "unknown"), both(&report, "compared"));
         assert!(unknown <= 0.02 * (unknown + compared), "{spec}: {unknown} unknown, {compared} compared");
         for (path, goal) in GOALS {
-            let own = network.known.iter().find(|(known, ..)| *known == path);
-            let limit = own.map_or(goal, |(_, limit, _)| *limit);
             let found = number(&report, path);
-            if found > limit {
-                problems.push(format!("{spec}: {path} is {found}, more than {limit}"));
+            if found > goal {
+                problems.push(format!("{spec}: {path} is {found}, more than {goal}"));
             }
         }
         rows.push((network, GOALS.map(|(path, _)| number(&report, path)), report));
@@ -226,7 +224,7 @@ fn page(rows: &[(&Network, [f64; 4], Value)]) -> String {
     let mut text = format!(
         "# How close predictions are\n\n\
          <!-- Measured. To refresh: UPDATE_PAGES=1 cargo test -p archc --test probe -->\n\n\
-         Published networks, made small, against eight draws of their parameters: relative errors of the mean squares of\n\
+         Published networks, made small, against 8 to 24 draws of their parameters: relative errors of the mean squares of\n\
          all values, and of the gradients of all values in each block for unit cotangents at its end. `archc probe`\n\
          prints them, with `archc probe SPEC --format json` every figure by itself. No figure is further off than it\n\
          promises. {unknown} have no prediction, beside {compared} that have.\n\n\
@@ -247,18 +245,8 @@ fn page(rows: &[(&Network, [f64; 4], Value)]) -> String {
             cell(3)
         );
     }
-    text.push_str(
-        "\nThe goals are 3 % and 10 % for values, 8 % and 25 % for gradients. What is further off, and why:\n\n",
-    );
-    for (network, found, _) in rows {
-        for ((path, goal), found) in GOALS.iter().zip(found) {
-            let known = network.known.iter().find(|(known, ..)| known == path);
-            if let (Some((_, _, why)), true) = (known, found > goal) {
-                let _ = writeln!(text, "* `{}`: {why} ({:.0} %).", network.spec, 100.0 * found);
-            }
-        }
-    }
-    text.push_str("\nThe settings stand in `cli/tests/probe.rs`.\n");
+    text.push_str("\nNone is to be further off than 3 % and 10 % for values, 8 % and 25 % for gradients.");
+    text.push_str(" The settings stand in `cli/tests/probe.rs`.\n");
     text
 }
 
@@ -274,7 +262,7 @@ fn predictions_follow_the_noise_level() {
 #[test]
 fn parameters_wake_up_when_they_are_predicted_to() {
     let settings = &["depth=2", "dim=32", "heads=2", "size=8", "classes=5"];
-    let network = Network { spec: "dit.arch#dit_s_2", settings, known: &[] };
+    let network = Network { spec: "dit.arch#dit_s_2", settings, seeds: 8 };
     let (code, report) = probe(&network, &["--wake-up", "--steps", "4"]);
     let rows = report.get("parameters").and_then(Value::as_array).expect("parameters");
     let moved = |step: u64| rows.iter().filter(|row| row.get("measured").and_then(Value::as_u64) == Some(step)).count();

@@ -121,6 +121,11 @@ const HERMITE: [(f64, f64); 5] = [
     (2.856_970_013_872_806, 0.011_257_411_327_720_69),
 ];
 
+/// `E[f(z)]` for a normal variable, for smooth `f`.
+pub fn over_normal(f: impl Fn(f64) -> f64) -> f64 {
+    HERMITE.iter().map(|(z, weight)| weight * f(*z)).sum()
+}
+
 /// `E[f(u)]` for the mean `u` of so many squared normal variables, to a part in a thousand for smooth `f`; Wilson &
 /// Hilferty 1931: its cube root is nearly normal.
 pub fn over_mean_square(freedom: f64, f: impl Fn(f64) -> f64) -> f64 {

@@ -10,6 +10,7 @@ pub mod growth;
 pub mod liveness;
 pub mod moments;
 pub mod precision;
+pub mod profile;
 pub mod ranges;
 pub mod signal;
 pub mod stacks;

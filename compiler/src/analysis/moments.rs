@@ -4,6 +4,7 @@
 //! same channel at several distances, since pooling, upsampling, attention and normalisation depend on how much
 //! neighbours have in common, and sums over positions on how much all have.
 
+use super::profile::Profile;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -104,6 +105,10 @@ pub struct Moments {
     pub edge: f64,
     /// How many positions along an axis an element has seen, through all convolutions before it.
     pub reach: f64,
+    /// How its mean squares lie along a sequence.
+    pub profile: Profile,
+    /// Of the gradient of two streams of tokens side by side: mean squares of each, in units of that of all.
+    pub parts: [f32; 2],
     pub class: Class,
 }
 
@@ -116,6 +121,8 @@ impl Moments {
         tilt: 1.0,
         edge: 1.0,
         reach: 1.0,
+        profile: Profile::FLAT,
+        parts: [1.0; 2],
         class: Class::Exact,
     };
 
@@ -214,8 +221,10 @@ impl Moments {
         let (uneven, edge) = (self.joined_uneven(other, 1.0, 1.0), self.joined_edge(other, 1.0, 1.0));
         let (own, others) = (self.square(), other.square());
         let tilt = if own + others > 0.0 { (own * self.tilt + others * other.tilt) / (own + others) } else { 1.0 };
+        let profile = self.profile.joined(own, &other.profile, others);
         let class = Class::of_parts([(self.class, own), (other.class, others)]);
-        Self { mean: self.mean + other.mean, second, similarity, uneven, reach, edge, tilt, class }
+        let parts = self.joined_parts(own, other, others);
+        Self { mean: self.mean + other.mean, second, similarity, uneven, reach, edge, tilt, profile, parts, class }
     }
 
     /// The product of two values with the given covariance, as if they were normal.
@@ -248,6 +257,8 @@ impl Moments {
             reach: self.joined_reach(other, share, rest),
             uneven: self.joined_uneven(other, share, rest),
             edge: self.joined_edge(other, share, rest),
+            profile: self.profile.joined(share * self.square(), &other.profile, rest * other.square()),
+            parts: self.joined_parts(share * self.square(), other, rest * other.square()),
             class: Class::of_parts([(self.class, share * self.square()), (other.class, rest * other.square())]),
             ..*self
         }
@@ -278,6 +289,16 @@ impl Moments {
         let (own, others) = (share * self.spread(), rest * other.spread());
         let total = own + others;
         if total > 0.0 { (own * self.uneven + others * other.uneven) / total } else { 1.0 }
+    }
+
+    fn joined_parts(&self, own: f64, other: &Moments, others: f64) -> [f32; 2] {
+        let total = own + others;
+        if self.parts == other.parts || total <= 0.0 {
+            return self.parts;
+        }
+        let [first, second] = self.parts.map(f64::from);
+        let [other_first, other_second] = other.parts.map(f64::from);
+        [(first, other_first), (second, other_second)].map(|(a, b)| ((own * a + others * b) / total) as f32)
     }
 
     fn joined_edge(&self, other: &Moments, share: f64, rest: f64) -> f64 {

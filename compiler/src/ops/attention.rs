@@ -7,6 +7,8 @@ use super::{
 use crate::analysis::gaussian::{over_mean_square, softmax_concentration};
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::profile::Course;
+use super::joint::Joint;
 use super::signals::{Response, Signals};
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
@@ -33,6 +35,8 @@ operator! {
 struct Logits {
     /// Mean over queries of the sum of squared weights: 1/L where all keys weigh the same, 1 where one does.
     weights: f64,
+    /// The same along the queries, where each sees another number of keys.
+    course: Option<Course>,
     /// The same for the products of the weights of two queries.
     weights_far: f64,
     /// Variance of the logits over the keys, and the share of it that two queries have in common.
@@ -40,7 +44,32 @@ struct Logits {
     shared: f64,
     /// Mean squared cosine of two tokens, as far as keys and values have it from what both are made of.
     alike: f64,
+    tokens: Tokens,
     class: Class,
+}
+
+/// How tokens differ in length and direction.
+struct Tokens {
+    /// Relative variance of the squared lengths of queries, in terms of one over degrees of freedom.
+    spread: f64,
+    /// Similarity of keys, as far as their lengths differ with it.
+    uneven: f64,
+    /// What the width of a head leaves to chance.
+    chance: f64,
+}
+
+impl Tokens {
+    /// Mean sum of the squared weights of so many keys, for logits of so much variance.
+    fn concentration(&self, count: f64, variance: f64) -> f64 {
+        let own = if variance * self.spread < 1e-3 {
+            softmax_concentration(count, variance)
+        } else {
+            over_mean_square(1.0 / self.spread, |u| softmax_concentration(count, variance * u))
+        };
+        // Long keys have large logits, and long values.
+        let long = 4.0 * variance * self.uneven + 3.5 * variance * variance * (self.uneven + self.chance);
+        own * (1.0 + long * (1.0 - own).powi(4))
+    }
 }
 
 impl Logits {
@@ -51,28 +80,29 @@ impl Logits {
         let shared = if q.square() > 0.0 { (q.pairs(&at.axes(0)) / q.square()).clamp(0.0, 1.0) } else { 0.0 };
         // Projections add to the similarity of keys and of values what they leave to chance, each by itself.
         let alike = (k.similarity.min(v.similarity) - 1.0 / at.channels(2)).max(0.0);
-        // Queries differ in length, and few dimensions are not filled evenly.
+        // Queries differ in length, and few dimensions are not filled evenly. So do keys.
         let chance = op.heads as f64 / at.channels(0);
-        let spread = chance + alike * (1.0 + q.uneven);
-        // So do keys: long ones have large logits, and long values.
-        let long = 4.0 * variance * alike * k.uneven + 3.5 * variance * variance * (alike * k.uneven + chance);
-        let of_keys = |count: f64| {
-            let own = if variance * spread < 1e-3 {
-                softmax_concentration(count, variance)
-            } else {
-                over_mean_square(1.0 / spread, |u| softmax_concentration(count, variance * u))
-            };
-            own * (1.0 + long * (1.0 - own).powi(4))
-        };
+        let tokens = Tokens { spread: chance + alike * (1.0 + q.uneven), uneven: alike * k.uneven, chance };
+        let of_keys = |count: f64| tokens.concentration(count, variance);
         // Token i sees i keys, and two tokens share those of the earlier one.
-        let (weights, both) =
-            if op.causal { (over_prefixes(keys, of_keys), 2.0 / keys) } else { (of_keys(keys), 1.0 / keys) };
-        let even = if op.causal { over_prefixes(keys, |count| 1.0 / count) } else { 1.0 / keys };
+        let course = op.causal.then(|| Course::of(keys, of_keys));
+        let (weights, even, both) = match course {
+            Some(course) => (course.mean(), Course::of(keys, |count| 1.0 / count).mean(), 2.0 / keys),
+            None => (of_keys(keys), 1.0 / keys, 1.0 / keys),
+        };
         // Rows that see different keys do not share one distribution, and few large logits are not what many are like.
         let hard = op.causal || variance > 0.5 * libm::log(keys);
         let class = if hard { Class::Factor2 } else { Class::Within15 }.max(q.class).max(k.class).max(v.class);
         let weights_far = both * libm::pow(weights / even, shared);
-        Ok(Self { weights, weights_far, variance, shared, alike, class })
+        Ok(Self { weights, course, weights_far, variance, shared, alike, tokens, class })
+    }
+
+    /// Mean over the queries of a function of the sum of squared weights, for gradients that lie along them as these do.
+    fn weighted(&self, gradient: &Moments, f: impl Fn(f64) -> f64) -> f64 {
+        match self.course {
+            Some(course) => course.zip(gradient.profile.course(), |weights, dy| f(weights) * dy).mean(),
+            None => f(self.weights),
+        }
     }
 
     /// How much weights change with logits: a weight that is 1 stays at it. `sum a_j a_k ((1 - 2 a_j) (1 - 2 a_k) + 2 a_j
@@ -85,18 +115,6 @@ impl Logits {
 /// Variance of the logits over the keys, for fresh queries and keys: what all keys have in common changes nothing.
 pub(crate) fn logit_variance(q: &Moments, k: &Moments, key_axes: &[f64]) -> f64 {
     q.square() * (k.square() - k.pairs(key_axes)).max(0.0)
-}
-
-/// Mean over the prefixes of so many tokens of a function of their length.
-fn over_prefixes(count: f64, f: impl Fn(f64) -> f64) -> f64 {
-    let (mut sum, mut first) = (0.0, 1.0);
-    while first <= count {
-        // One by one at first, then in stretches that grow with the length.
-        let length = libm::floor(first / 6.0).max(1.0).min(count - first + 1.0);
-        sum += length * f(first + 0.5 * (length - 1.0));
-        first += length;
-    }
-    sum / count.max(1.0)
 }
 
 fn grid(square: f64, pairs: f64) -> Moments {
@@ -165,7 +183,10 @@ impl Operator for Attention {
         let square = common + spread * (own.weights + together).min(1.0);
         // Few dimensions also make the lengths of keys differ, which is not followed.
         let class = if together > 0.25 * own.weights { Class::Factor2 } else { own.class };
-        let moments = Moments { mean: v.mean, ..grid(square, far) };
+        let mut moments = Moments { mean: v.mean, ..grid(square, far) };
+        if let Some(course) = own.course {
+            moments.profile = course.map(|weights| common + spread * (weights + together).min(1.0)).profile();
+        }
         Ok(Response::fresh(Moments { class: v.class, ..moments }.at_most(class).similar(v.similarity)))
     }
 
@@ -178,18 +199,37 @@ impl Operator for Attention {
         let values = v.square() - v.pairs(&at.axes(2));
         let keys_spread = k.square() - k.pairs(&at.axes(1));
         // Sums over the queries of products of weights of one key, and of two keys.
-        let one_key = |own_query: f64, other_query: f64| {
-            queries / keys * (own.weights * own_query + (queries - 1.0) * own.weights_far * other_query)
+        let one_key = |weights: f64, own_query: f64, other_query: f64| {
+            queries / keys * (weights * own_query + (queries - 1.0) * own.weights_far * other_query)
         };
         let two_keys = queries / (keys * keys) * (dy + (queries - 1.0) * dy_pairs);
-        let to_values = grid(one_key(dy, dy_pairs), two_keys);
+        let mut to_values = grid(one_key(own.weighted(gradient, |weights| weights), dy, dy_pairs), two_keys);
         // Two keys whose values are alike are alike themselves.
         let rest = 1.0 - own.weights;
-        let (one, far) = ((own.weights + own.alike) * rest, (own.weights_far + own.alike) * rest);
-        let to_queries = grid(dy * values * keys_spread * one, dy_pairs * values * keys_spread * far);
-        let key = values * rest * one_key(dy * q.square(), dy_pairs * q.pairs(&at.axes(0)));
+        let one = own.weighted(gradient, |weights| (weights + own.alike) * (1.0 - weights));
+        let far = (own.weights_far + own.alike) * rest;
+        let mut to_queries = grid(dy * values * keys_spread * one, dy_pairs * values * keys_spread * far);
+        let free = own.weighted(gradient, |weights| weights * (1.0 - weights)) / rest.max(f64::MIN_POSITIVE);
+        let key = values * rest * one_key(free, dy * q.square(), dy_pairs * q.pairs(&at.axes(0)));
         // Adding the same to all keys changes nothing: the gradients of the keys add up to zero.
-        let to_keys = grid(key, -key / (keys - 1.0).max(1.0));
+        let mut to_keys = grid(key, -key / (keys - 1.0).max(1.0));
+        if let Some(weights) = own.course {
+            // A query sends to the keys in front of it, to each of them the same share.
+            let sent = gradient.profile.course().zip(weights, |dy, weights| dy * weights);
+            let to_each = |sent: Course| sent.zip(Course::of(keys, |count| 1.0 / count), |sent, one| sent * one);
+            let to_queries_by = sent.zip(weights, |sent, weights| sent * (1.0 - weights));
+            to_queries.profile = to_queries_by.profile();
+            to_values.profile = to_each(sent).sums_behind(keys).profile();
+            to_keys.profile = to_each(to_queries_by).sums_behind(keys).profile();
+        }
+        let joint = Joint::of(at, &q, |count, variance| own.tokens.concentration(count, variance))?;
+        if let Some(joint) = joint.filter(|_| !self.causal) {
+            let sent = joint.sent(queries, (dy, dy_pairs), (q.square(), q.pairs(&at.axes(0))), own.shared);
+            let more = sent.queries / to_queries.square().max(f64::MIN_POSITIVE);
+            to_queries = Moments { parts: gradient.parts, ..to_queries.map(0.0, |second| more * second) };
+            to_keys = joint.gradient(sent.keys, |key| grid(key, -key / (keys - 1.0).max(1.0)));
+            to_values = joint.gradient(sent.values, |square| grid(square, two_keys));
+        }
         // Logits have the gradients of differences, which tokens of several origins have more of.
         let logits = Class::Factor2;
         let mixed = k.class.max(v.class) >= Class::Within15 || own.alike > own.weights;

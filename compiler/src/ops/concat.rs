@@ -127,7 +127,12 @@ impl Operator for Concat {
     }
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
-        Ok(at.operands.iter().map(|_| *gradient).collect())
+        let whole = Moments { parts: [1.0; 2], ..*gradient };
+        let part = |share: f32| whole.map(whole.mean, |second| second * f64::from(share));
+        Ok(match at.operands.len() {
+            2 if self.along == JoinAxis::Tokens => gradient.parts.into_iter().map(part).collect(),
+            count => (0..count).map(|_| whole).collect(),
+        })
     }
 
     fn flops(&self, _: &[&[u64]], _: &[u64]) -> u64 {

@@ -7,6 +7,7 @@ use super::{
 use crate::analysis::gaussian::over_mean_square;
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, INDEPENDENT, Lags, Moments, Unknown, zip};
+use crate::analysis::profile::Profile;
 use super::signals::{Response, Signals};
 use crate::init::{Fans, Init};
 use crate::operator;
@@ -220,10 +221,12 @@ pub(super) fn norm_signal(at: &Signals<'_>, group: Group) -> Result<Response, Un
     let local = if left.spread() > 0.0 { (own - far).max(0.0) / left.spread() } else { 0.0 };
     let mut moments = x.map(mean, |_| far).at_most(Class::Within5);
     moments.second = zip(&moments.second, &left.second, |far, second| far + local * (second - left.far()));
+    let mut gain = inverse;
     if !group.over_positions {
         (moments.edge, moments.uneven) = (1.0, 0.0);
+        moments.profile = Profile::FLAT;
+        gain *= x.profile.course().map(|part| 1.0 / libm::sqrt(part)).mean();
     }
-    let mut gain = inverse;
     if let Some(weight) = at.parameter(0) {
         moments = moments.map(mean * weight.mean, |second| second * weight.square());
         gain *= weight.mean;
@@ -249,6 +252,17 @@ pub(super) fn norm_signal_back(at: &Signals<'_>, gradient: &Moments, group: Grou
     sent.second = group.centred(gradient, &axes).map(|second| second * scale);
     if let Some(own) = sent.second.first_mut() {
         *own = (*own - along * scale).max(0.0);
+    }
+    if !group.over_positions && !x.profile.is_flat() {
+        // A token is divided by its own deviation.
+        let own = gradient.profile.course().zip(x.profile.course(), |dy, x| dy / x);
+        let root = x.profile.course().map(|part| 1.0 / libm::sqrt(part)).mean();
+        let square = sent.square() * own.mean();
+        sent.second = sent.second.map(|second| second * root * root);
+        if let Some(first) = sent.second.first_mut() {
+            *first = square;
+        }
+        sent.profile = own.profile();
     }
     Ok(smallvec![sent.at_most(x.class.max(Class::Within15))])
 }

@@ -9,6 +9,7 @@
 //! Blocks (attention blocks, residual blocks, modulation) are no operators: they are `.arch` source in `specs/std`.
 
 pub mod attribute;
+mod joint;
 pub mod signals;
 pub mod signature;
 mod window;

@@ -11,12 +11,17 @@ use smallvec::{SmallVec, smallvec};
 /// Sizes that a spec leaves open stand for this many.
 const OPEN_SIZE: f64 = 64.0;
 
+/// Two streams of tokens side by side.
+pub type Joined<'a> = [(&'a Type, &'a Estimate); 2];
+
 /// A node as the analysis of signal sees it: types and moments of what goes in.
 pub struct Signals<'a> {
     pub operands: SmallVec<[(&'a Type, &'a Estimate); 3]>,
     pub parameters: SmallVec<[ParameterMoments; 2]>,
     /// The first operand, where it is a table of positions as it was initialised.
     pub table: Option<&'a SinCosGrid>,
+    /// For each operand that puts two streams of tokens side by side: both, with their lengths.
+    pub joined: SmallVec<[Option<Joined<'a>>; 3]>,
     pub result: &'a Type,
     /// Covariance of the first two operands.
     pub covariance: Lags,
@@ -31,6 +36,12 @@ impl Signals<'_> {
             Some((_, Err(reason))) => Err(reason.clone()),
             None => Err(Unknown::because("an operand is missing")),
         }
+    }
+
+    /// Lengths and moments of the two streams of tokens that an operand puts side by side.
+    pub fn joined(&self, at: usize) -> Option<[(f64, Estimate); 2]> {
+        let parts = self.joined.get(at).copied().flatten()?;
+        Some(parts.map(|(ty, moments)| (sizes_of(ty, self.sizes).iter().product(), moments.clone())))
     }
 
     pub fn parameter(&self, at: usize) -> Option<ParameterMoments> {

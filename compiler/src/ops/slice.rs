@@ -106,6 +106,10 @@ impl Operator for Slice {
                 if let Some(own) = moments.second.first_mut() {
                     *own = square;
                 }
+                if share < 1.0 {
+                    let own = (1.0 / share) as f32;
+                    moments.parts = if self.known_start() == Some(0) { [own, 0.0] } else { [0.0, own] };
+                }
                 moments
             }
         }])

@@ -16,7 +16,8 @@ use super::gaussian::Expansions;
 use super::moments::{Estimate, INDEPENDENT, Moments, Unknown};
 use crate::init::Init;
 use crate::ir::{Graph, Node, NodeId, NodeKind};
-use crate::ops::signals::{self, Response, Signals};
+use crate::ops::concat::JoinAxis;
+use crate::ops::signals::{self, Joined, Response, Signals};
 use crate::ops::{Op, ParameterMoments};
 use crate::sincos::SinCosGrid;
 use crate::types::Kind;
@@ -154,6 +155,16 @@ impl Signal {
         operands.filter(|(_, gain)| *gain != 0.0).collect()
     }
 
+    /// The two streams of tokens that a value puts side by side.
+    fn joined<'a>(&'a self, graph: &'a Graph, node: NodeId) -> Option<Joined<'a>> {
+        match (graph.node(node).op(), graph.operands(node).as_slice()) {
+            (Some(Op::Concat(concat)), [a, b]) if concat.along == JoinAxis::Tokens => {
+                Some([*a, *b].map(|x| (&graph.node(x).ty, self.at(x))))
+            }
+            _ => None,
+        }
+    }
+
     fn at_node<'a>(&'a self, graph: &'a Graph, id: NodeId, node: &'a Node) -> Signals<'a> {
         let operands = graph.operands(id);
         let parameter = |parameter: &crate::ir::ParameterId| {
@@ -166,7 +177,12 @@ impl Signal {
             }
             _ => INDEPENDENT,
         };
+        let joined = match node.op() {
+            Some(Op::Attention(_)) => operands.iter().map(|x| self.joined(graph, *x)).collect(),
+            _ => smallvec![],
+        };
         Signals {
+            joined,
             operands: operands.iter().map(|x| (&graph.node(*x).ty, self.at(*x))).collect(),
             parameters: node.parameters.iter().map(parameter).collect(),
             table: operands.first().and_then(|x| table(graph, *x)),
