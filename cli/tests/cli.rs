@@ -115,6 +115,17 @@ fn check_is_silent_about_nothing_and_exits_by_what_it_finds() {
     folder.archc(&["check", "."]).expect(FINDINGS);
 }
 
+#[test]
+fn check_looks_at_one_model_of_a_file() {
+    let both = format!("{NET}\n{}", WARNING.replacen("Net", "Heads", 1));
+    let folder = Folder::with(&[("both.arch", both.as_str())]);
+    folder.archc(&["check", "both.arch", "--deny", "warnings"]).expect(FINDINGS);
+    folder.archc(&["check", "both.arch#Net", "--deny", "warnings"]).expect(CLEAN);
+    folder.archc(&["check", "both.arch#Nest"]).fails_with(&["Nest"]);
+    folder.archc(&["check", "none.arch#Net"]).fails_with(&["none.arch"]);
+    folder.archc(&["check", "both.arch#Net", "--fix"]).fails_with(&["whole files"]);
+}
+
 /// `archc.yaml` beside, above and in place of each other.
 #[test]
 fn levels_come_from_the_nearest_file_and_from_the_command_line() {

@@ -8,7 +8,7 @@ use crate::{Outcome, github, output, sarif, target};
 use archc_compiler::settings::{Setting, patterns};
 use archc_compiler::source::Files;
 use archc_compiler::suggest::did_you_mean;
-use archc_compiler::{CompileError, Level, Options, check};
+use archc_compiler::{CompileError, Level, Options, check, compile};
 use serde::Serialize;
 use std::path::Path;
 
@@ -70,29 +70,42 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
         return Err("`--unsafe-fixes` goes with `--fix` or `--diff`".to_owned());
     }
     if options.fix || options.diff {
+        if let Some(path) = specs.iter().find(|path| one_model(path).is_some()) {
+            return Err(format!("{}: fixes are made in whole files, name the file alone", path.display()));
+        }
         report.unreadable.extend(fix::run(options, &specs, &declared)?);
     }
     for path in specs {
-        let checked = match check(&files::name(&path), &settings, &Files::default(), &declared.of_spec(&path)?) {
+        let checked = match one_model(&path) {
+            Some((file, name)) => {
+                let options = declared.of_spec(Path::new(&file))?;
+                compile(&files::name(Path::new(&file)), Some(&name), &settings, &Files::default(), &options)
+                    .map(|compiled| (compiled.program, compiled.diagnostics))
+            }
+            None => check(&files::name(&path), &settings, &Files::default(), &declared.of_spec(&path)?)
+                .map(|checked| (checked.program, checked.diagnostics))
+                .map_err(CompileError::Source),
+        };
+        let (program, diagnostics) = match checked {
             Ok(checked) => checked,
             Err(error) => {
-                report.unreadable.push(format!("{}: {}", path.display(), CompileError::Source(error)));
+                report.unreadable.push(format!("{}: {error}", path.display()));
                 continue;
             }
         };
         report.files += 1;
-        let sources = &checked.program.sources;
-        let of = |level| checked.diagnostics.iter().filter(|problem| problem.level == level).count();
+        let sources = &program.sources;
+        let of = |level| diagnostics.iter().filter(|problem| problem.level == level).count();
         report.errors += of(Level::Error);
         report.warnings += of(Level::Warning);
         match options.format {
-            CheckFormat::Pretty => render::pretty_to_stdout(&checked.diagnostics, sources),
+            CheckFormat::Pretty => render::pretty_to_stdout(&diagnostics, sources),
             CheckFormat::Json => {
-                report.diagnostics.extend(checked.diagnostics.iter().map(|problem| render::json(problem, sources)));
+                report.diagnostics.extend(diagnostics.iter().map(|problem| render::json(problem, sources)));
             }
-            CheckFormat::Sarif => log.add(&checked.diagnostics, sources),
+            CheckFormat::Sarif => log.add(&diagnostics, sources),
             CheckFormat::Github => {
-                checked.diagnostics.iter().for_each(|problem| output::line(github::annotation(problem, sources)));
+                diagnostics.iter().for_each(|problem| output::line(github::annotation(problem, sources)));
             }
         }
     }
@@ -116,6 +129,15 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
         (true, true) => Outcome::Findings,
         (true, false) => Outcome::Clean,
     })
+}
+
+/// File and name of `FILE#name`, which checks one model or preset of a file.
+fn one_model(path: &Path) -> Option<(String, String)> {
+    let text = path.to_string_lossy();
+    match target::split(&text) {
+        (file, Some(name)) if !path.exists() => Some((file.to_owned(), name.to_owned())),
+        _ => None,
+    }
 }
 
 fn summary(report: &Report) -> String {
