@@ -20,10 +20,12 @@
 //! zero, and for the whole, which sees that a sum over all tokens is. Both are sound; a gradient is zero where either
 //! says so.
 //!
-//! Three assumptions stand behind "almost all": distinct paths do not cancel (`x - x` is taken to be non-zero), ε in a
+//! Three assumptions stand behind "almost all": distinct paths do not cancel (`x - x` is taken to be non-zero, but for the
+//! two paths of a blend, whose difference is known: `blends.rs`), ε in a
 //! normalisation keeps scale directions alive, and every output takes part in the loss with a generic target.
 
 mod agenda;
+mod blends;
 pub mod facts;
 mod parts;
 mod view;

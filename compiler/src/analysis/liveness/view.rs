@@ -1,6 +1,7 @@
 //! The propagation of facts at one step, with the tokens in given parts.
 
 use super::agenda::Agenda;
+use super::blends::{Blend, Blends};
 use super::facts::{Facts, Grid};
 use super::parts::Parts;
 use crate::dim::Dim;
@@ -15,6 +16,7 @@ pub(super) struct View<'g> {
     graph: &'g Graph,
     channels: Parts,
     tokens: Parts,
+    blends: Blends,
     pub forward: Vec<Grid>,
     pub backward: Vec<Grid>,
     /// Facts of the parameters at the current step.
@@ -43,6 +45,7 @@ impl<'g> View<'g> {
             down: Agenda::new(count),
             channels,
             tokens,
+            blends: Blends::of(graph),
         };
         view.start_parameters();
         for id in graph.node_ids() {
@@ -175,6 +178,10 @@ impl<'g> View<'g> {
                     self.look_up(user);
                     self.look_down(user);
                 }
+                let sums: SmallVec<[NodeId; 1]> = self.blends.seeing(id).into();
+                for sum in sums {
+                    self.look_down(sum);
+                }
             }
             self.look_down(id);
         }
@@ -210,13 +217,25 @@ impl<'g> View<'g> {
         (whole || parts.count(operand) > 1).then(|| parts.before(operand, start))
     }
 
+    /// The gradient that a blend sends to its weight.
+    fn weight_gradient(&self, blend: &Blend, gradient: &Grid) -> Grid {
+        let difference = blend.difference.and_then(|node| self.forward.get(node.index()));
+        let stretched = gradient
+            .map(|row, column, dy| difference.map_or(Facts::ZERO, |difference| dy.times(difference.at(row, column))));
+        self.flow(blend.product, self.graph.node(blend.product)).unstretched(blend.slot, &stretched)
+    }
+
     /// Passes the gradient of a node on to its operands and parameters.
     fn send_back(&mut self, id: NodeId) {
         let node = self.graph.node(id);
         let Some(op) = node.op() else { return };
         let Some(gradient) = self.backward.get(id.index()).filter(|gradient| gradient.any_nonzero()) else { return };
         let Gradients { operands, parameters } = op.as_operator().flow_back(&self.flow(id, node), gradient);
-        for (operand, sent) in self.graph.operands(id).into_iter().zip(operands) {
+        let of_weight = self.blends.at(id).map(|blend| (blend.weight, self.weight_gradient(blend, gradient)));
+        let own = self.graph.operands(id).into_iter().zip(operands);
+        let sent: SmallVec<[(NodeId, Grid); 3]> =
+            own.filter(|(operand, _)| !self.blends.replaces(id, *operand)).chain(of_weight).collect();
+        for (operand, sent) in sent {
             let sent = self.masked(operand, &self.graph.node(operand).ty, &sent);
             if self.backward.get_mut(operand.index()).is_some_and(|own| own.absorb(&sent)) {
                 self.look_down(operand);
