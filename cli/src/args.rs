@@ -491,26 +491,33 @@ impl From<Device> for archc_runtime::Device {
 #[cfg(feature = "run")]
 #[derive(Debug, Args)]
 pub struct Sample {
-    /// The folder of a run, or a spec: `FILE` or `FILE#name`
+    /// The folder of a run, or a spec: `FILE` or `FILE#name`, of a model or of a pipeline
     #[arg(value_name = "RUN_OR_SPEC")]
     pub spec: String,
     /// Set a hyperparameter or a size of a spec
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
-    /// Parameters by published name; those of a run unless given
-    #[arg(long, value_name = "SAFETENSORS")]
+    /// Parameters by published name, those of a run unless given; for a pipeline, the folder of its networks
+    #[arg(long, value_name = "PATH")]
     pub weights: Option<PathBuf>,
+    /// What a pipeline is to show
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// What a pipeline moves away from, with --guidance
+    #[arg(long, value_name = "TEXT")]
+    pub negative: Option<String>,
     /// ddpm, ddim, euler, euler_a, heun, dpmpp_2m or flow_euler; without it, what is usual for the schedule
     #[arg(long)]
     pub sampler: Option<String>,
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
-    pub steps: u32,
-    /// How far predictions are moved away from those without a condition; 1 does not
-    #[arg(long, default_value_t = 1.0)]
-    pub guidance: f64,
-    /// Share of a guided prediction that gets the deviation of the conditional one
-    #[arg(long, default_value_t = 0.0)]
-    pub rescale: f64,
+    /// 32 unless given here or by a pipeline
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: Option<u32>,
+    /// How far predictions are moved away from those without a condition; 1 does not, and is usual
+    #[arg(long)]
+    pub guidance: Option<f64>,
+    /// Share of a guided prediction that gets the deviation of the conditional one; none unless given
+    #[arg(long)]
+    pub rescale: Option<f64>,
     /// Classes, `0,1,2`; without them, all in turn
     #[arg(long, value_delimiter = ',')]
     pub labels: Vec<i64>,
@@ -522,6 +529,9 @@ pub struct Sample {
     /// Steps of a chain that are visited: linspace, leading or trailing
     #[arg(long)]
     pub spacing: Option<String>,
+    /// Added to every step that is visited, for the spacing `leading`
+    #[arg(long)]
+    pub offset: Option<u32>,
     /// Share of new noise, for ddim
     #[arg(long, default_value_t = 0.0)]
     pub eta: f64,

@@ -1,6 +1,6 @@
 //! The way from a source to a graph and everything there is to say about it, in one call.
 
-use crate::elaborate::{Budget, Settings, elaborate};
+use crate::elaborate::{Budget, Settings, elaborate, elaborate_pipeline};
 use crate::ir::Graph;
 use crate::lint;
 use crate::program::{Program, Target};
@@ -33,7 +33,7 @@ pub struct Compiled {
 pub struct Checked {
     pub program: Program,
     pub diagnostics: Vec<Diagnostic>,
-    /// How many models and presets were elaborated.
+    /// How many models, presets and pipelines were elaborated.
     pub targets: usize,
 }
 
@@ -135,8 +135,13 @@ pub fn check(
         }
     }
     merge(&mut diagnostics, unused_allows.unwrap_or_default());
+    let pipelines = program.pipelines();
+    for pipeline in &pipelines {
+        // Networks that others than pipelines are given settings for are checked without them.
+        merge(&mut diagnostics, elaborate_pipeline(&program, pipeline, &[], options.budget).diagnostics);
+    }
     tidy(&mut diagnostics);
-    Ok(Checked { program, diagnostics, targets: targets.len() })
+    Ok(Checked { program, diagnostics, targets: targets.len() + pipelines.len() })
 }
 
 /// Findings without those that come of an error: where a layer could not be made, what it should have read goes nowhere.

@@ -13,6 +13,7 @@ pub mod library;
 pub mod lint;
 pub mod ops;
 pub mod passes;
+pub mod pipeline;
 pub mod program;
 pub mod settings;
 pub mod sincos;

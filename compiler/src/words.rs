@@ -110,6 +110,23 @@ pub const SKIP_OPTIONS: &[Word] = &[
 /// What `renorm:` of a skip may be besides a truth value and a stage.
 pub const EXPECTED: &str = "expected";
 
+/// Settings of the sampler in a `denoise` of a pipeline.
+pub const DENOISE_SETTINGS: &[Word] = &[
+    word("sampler", "sampler: euler", "how steps are made, as `archc sample --sampler` names it"),
+    word("steps", "steps: 50", "how many"),
+    word(
+        "guidance",
+        "guidance: 7.5",
+        "how far predictions are moved away from those of the negative prompt; 1 does not",
+    ),
+    word("rescale", "rescale: 0.7", "share of a guided prediction that gets the deviation of the conditional one"),
+    word("spacing", "spacing: leading", "which steps of a chain are visited: `linspace`, `leading`, `trailing`"),
+    word("offset", "offset: 1", "added to every step that is visited, for `leading`"),
+    word("karras", "karras: true", "spaces the steps of a chain as in EDM"),
+    word("until", "until: 0.8", "share of the noise that is taken away here; the next `denoise` takes over"),
+    word("negative", "negative: zero", "what texts are without a negative prompt: zeros, instead of the empty text"),
+];
+
 /// Entries of a `process`.
 pub const PROCESS_ENTRIES: &[Word] = &[
     word("schedule", "schedule: cosine", "which levels of noise there are"),

@@ -68,6 +68,7 @@ pub struct UseName {
 pub enum DefinitionKind {
     Block,
     Model,
+    Pipeline,
 }
 
 impl DefinitionKind {
@@ -75,11 +76,12 @@ impl DefinitionKind {
         match self {
             DefinitionKind::Block => "block",
             DefinitionKind::Model => "model",
+            DefinitionKind::Pipeline => "pipeline",
         }
     }
 }
 
-/// A `block` or a `model`.
+/// A `block`, a `model` or a `pipeline`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
     pub kind: DefinitionKind,

@@ -248,7 +248,7 @@ fn is_prefix(before: Option<Token<'_>>) -> bool {
 }
 
 fn is_keyword(word: &str) -> bool {
-    matches!(word, "let" | "for" | "in" | "if" | "else" | "use" | "block" | "model" | "preset")
+    matches!(word, "let" | "for" | "in" | "if" | "else" | "use" | "block" | "model" | "pipeline" | "preset")
 }
 
 /// Puts lines together; comments behind neighbouring lines start in one column.

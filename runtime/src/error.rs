@@ -14,6 +14,10 @@ pub enum RunError {
     #[error("{}: the weights do not fit the model\n{}", .path.display(), .problems.join("\n"))]
     Weights { path: PathBuf, problems: Vec<String> },
 
+    /// Everything about the folder of a pipeline that does not fit.
+    #[error("{}: this folder does not fit the pipeline\n{}", .path.display(), .problems.join("\n"))]
+    Folder { path: PathBuf, problems: Vec<String> },
+
     #[error("the inputs do not fit the model\n{}", .problems.join("\n"))]
     Inputs { problems: Vec<String> },
 

@@ -26,6 +26,7 @@ pub mod memory;
 pub mod module;
 mod ops;
 pub mod picture;
+pub mod pipeline;
 pub mod plan;
 pub mod probe;
 pub mod sample;

@@ -24,12 +24,14 @@ pub fn write_grid(path: &Path, samples: &HostTensor, columns: usize) -> Result<(
     let rows = count.div_ceil(columns);
     let zoom = LEAST_SIDE.div_ceil(height.max(width).max(1));
     let shown = if channels < 3 { 1 } else { 3 };
-    let (step_x, step_y) = (width * zoom + GAP, height * zoom + GAP);
-    let (full_width, full_height) = (columns * step_x + GAP, rows * step_y + GAP);
+    // One sample is a picture by itself.
+    let gap = if count > 1 { GAP } else { 0 };
+    let (step_x, step_y) = (width * zoom + gap, height * zoom + gap);
+    let (full_width, full_height) = (columns * step_x + gap, rows * step_y + gap);
     let mut pixels = vec![128_u8; full_width * full_height * shown];
     let data = samples.to_f32();
     for (at, sample) in data.chunks(channels * height * width).enumerate() {
-        let (left, top) = (GAP + at % columns * step_x, GAP + at / columns * step_y);
+        let (left, top) = (gap + at % columns * step_x, gap + at / columns * step_y);
         for y in 0..height * zoom {
             for x in 0..width * zoom {
                 for channel in 0..shown {

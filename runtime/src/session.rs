@@ -12,7 +12,7 @@ use crate::plan::{Bindings, Plan, fits_dtype};
 use crate::stages::{Known, Staged, Stages, Steps};
 use crate::tensors::TensorFile;
 use crate::value::Value;
-use crate::weights;
+use crate::weights::{self, PartWeights};
 use archc_compiler::analysis::precision::Format;
 use archc_compiler::analysis::stages::Stage;
 use archc_compiler::dim::Sizes;
@@ -39,6 +39,8 @@ pub enum Weights<'a> {
     /// The initialisers of the spec, with this seed.
     Seed(u64),
     File(&'a TensorFile),
+    /// Files of the parts that a graph is made of.
+    Parts(&'a [PartWeights]),
     /// Tensors in memory by published name, which are those of this graph.
     Tensors(&'a BTreeMap<String, HostTensor>),
 }
@@ -203,6 +205,7 @@ impl<B: Kernels> Engine<B> {
             let module = match source {
                 Weights::Seed(seed) => GraphModule::init(graph, seed, &device),
                 Weights::File(file) => GraphModule::load(graph, &device, weights::reader(graph, file)?)?,
+                Weights::Parts(parts) => GraphModule::load(graph, &device, weights::reader_of_parts(graph, parts)?)?,
                 Weights::Tensors(tensors) => GraphModule::load(graph, &device, |slot| in_memory(tensors, slot))?,
             };
             return Ok(Self { plan, module: Some(module), evaluation: None, device });
@@ -217,6 +220,9 @@ impl<B: Kernels> Engine<B> {
                 })?
             }
             Weights::File(file) => GraphModule::load_both(graph, &optimized, &device, weights::reader(graph, file)?)?,
+            Weights::Parts(parts) => {
+                GraphModule::load_both(graph, &optimized, &device, weights::reader_of_parts(graph, parts)?)?
+            }
             Weights::Tensors(tensors) => {
                 GraphModule::load_both(graph, &optimized, &device, |slot| in_memory(tensors, slot))?
             }

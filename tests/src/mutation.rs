@@ -88,6 +88,8 @@ const SCRAPS: &[&str] = &[
     "use",
     "block",
     "model",
+    "pipeline",
+    "denoise",
     "preset",
     "residual",
     "skip",

@@ -92,6 +92,7 @@ fn every_sign_and_word_is_shown() {
         words::RESIDUAL_OPTIONS,
         words::SKIP_OPTIONS,
         words::PROCESS_ENTRIES,
+        words::DENOISE_SETTINGS,
         words::SCHEDULES,
         words::PREDICTIONS,
         words::PRECONDITIONS,

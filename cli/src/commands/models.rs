@@ -3,9 +3,10 @@
 use crate::args::{ListFormat, Models};
 use crate::files;
 use crate::{Outcome, output, render};
-use archc_compiler::elaborate::{Budget, elaborate};
+use archc_compiler::elaborate::{Budget, elaborate, elaborate_pipeline};
+use archc_compiler::ir::{Graph, NodeId};
 use archc_compiler::ops::attribute::Shown;
-use archc_compiler::program::{Program, Target};
+use archc_compiler::program::{DefinitionRef, Program, Target};
 use archc_compiler::source::Files;
 use archc_compiler::{CompileError, Diagnostic, has_errors};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 struct Entry {
     name: String,
     file: String,
-    /// `model` or `preset`.
+    /// `model`, `preset` or `pipeline`.
     kind: &'static str,
     model: String,
     docs: String,
@@ -55,6 +56,7 @@ pub fn run(options: &Models) -> Result<Outcome, String> {
                     outcome = Outcome::Findings;
                 }
                 entries.extend(program.targets().iter().map(|target| entry(&program, target, &name)));
+                entries.extend(program.pipelines().iter().map(|found| of_pipeline(&program, found, &name)));
             }
             Err(error) => unreadable.push(format!("{name}: {}", CompileError::Source(error))),
         }
@@ -84,9 +86,8 @@ fn entry(program: &Program, target: &Target, file: &str) -> Entry {
         parameters: None,
     };
     let Some(graph) = elaborate(program, target, &[], Budget::default()).graph else { return entry };
-    let port = |name: &str, node| Port { name: name.to_owned(), ty: graph.node(node).ty.to_string() };
-    entry.inputs = graph.inputs.iter().map(|input| port(&input.name, input.node)).collect();
-    entry.outputs = graph.outputs.iter().map(|output| port(&output.name, output.node)).collect();
+    entry.inputs = inputs(&graph);
+    entry.outputs = outputs(&graph);
     entry.hyperparameters = graph
         .hyperparameters
         .iter()
@@ -95,6 +96,44 @@ fn entry(program: &Program, target: &Target, file: &str) -> Entry {
     entry.sizes = graph.typical.iter().map(|(name, size)| (name.to_string(), *size)).collect();
     entry.parameters = Some(graph.parameter_elements());
     entry
+}
+
+/// What a pipeline is: it takes what its encoder takes, and has the parameters of all its networks.
+fn of_pipeline(program: &Program, found: &DefinitionRef, file: &str) -> Entry {
+    let name = found.definition.name.text.to_string();
+    let mut entry = Entry {
+        model: name.clone(),
+        name,
+        file: file.to_owned(),
+        kind: found.definition.kind.word(),
+        docs: found.definition.docs.clone(),
+        inputs: vec![],
+        outputs: vec![],
+        hyperparameters: vec![],
+        sizes: BTreeMap::new(),
+        parameters: None,
+    };
+    let Some(pipeline) = elaborate_pipeline(program, found, &[], Budget::default()).pipeline else { return entry };
+    entry.inputs = pipeline.encoder.iter().flat_map(|encoder| inputs(&encoder.graph)).collect();
+    entry.outputs = outputs(&pipeline.decoder.graph);
+    let sizes = pipeline.stages.iter().flat_map(|stage| &stage.sizes);
+    entry.sizes = sizes.map(|(name, size)| (name.to_string(), *size)).collect();
+    let stages = pipeline.stages.iter().map(|stage| &stage.network);
+    let networks = pipeline.encoder.iter().chain(stages).chain([&pipeline.decoder]);
+    entry.parameters = Some(networks.map(|network| network.graph.parameter_elements()).sum());
+    entry
+}
+
+fn inputs(graph: &Graph) -> Vec<Port> {
+    graph.inputs.iter().map(|input| port(graph, &input.name, input.node)).collect()
+}
+
+fn outputs(graph: &Graph) -> Vec<Port> {
+    graph.outputs.iter().map(|output| port(graph, &output.name, output.node)).collect()
+}
+
+fn port(graph: &Graph, name: &str, node: NodeId) -> Port {
+    Port { name: name.to_owned(), ty: graph.node(node).ty.to_string() }
 }
 
 fn table(entries: &[Entry]) -> String {

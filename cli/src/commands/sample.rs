@@ -1,10 +1,12 @@
 //! `archc sample`
 
+mod pipeline;
+
 use crate::args::{Sample, Settings, Target};
 use crate::run_folder::{self, Manifest};
 use crate::{Outcome, output, target};
 use archc_compiler::ir::Graph;
-use archc_runtime::sample::{Method, Order, draw};
+use archc_runtime::sample::{Method, Order, Start, Window, draw};
 use archc_runtime::tensors::{self, TensorFile};
 use archc_runtime::{Device, HostTensor, Interface, Weights, open_with, picture};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,6 +22,12 @@ pub fn run(options: &Sample) -> Result<Outcome, String> {
     super::run::can_write(&options.out)?;
     let folder = Path::new(&options.spec);
     let is_run = run_folder::manifest(folder).is_file();
+    if let Some(found) = pipeline::find(&options.spec).filter(|_| !is_run) {
+        return pipeline::run(options, found);
+    }
+    if options.prompt.is_some() || options.negative.is_some() {
+        return Err("texts are for pipelines, and this is a model: leave out --prompt and --negative".to_owned());
+    }
     let (graph, shape) = if is_run {
         let manifest = Manifest::read(folder)?;
         let compiled = manifest.compiled()?;
@@ -48,9 +56,11 @@ pub fn run(options: &Sample) -> Result<Outcome, String> {
     let order = Order {
         method: method(options),
         labels: labels(options, &interface)?,
-        guidance: options.guidance,
-        rescale: options.rescale,
+        guidance: options.guidance.unwrap_or(1.0),
+        rescale: options.rescale.unwrap_or(0.0),
         seed: options.seed,
+        start: Start::Seed,
+        window: Window::default(),
         shape,
         batch: options.batch as usize,
         conditions: conditions(options.inputs.as_deref())?,
@@ -83,14 +93,25 @@ fn report(
     let name = order.method.name(&interface.process).map_err(explain)?;
     let (count, steps) = (order.labels.len(), order.method.steps);
     output::line(format!("{count} samples of {} by {name} in {steps} steps: {seconds:.1} s", graph.name()));
-    let raw = options.out.with_extension("safetensors");
-    let mut tensors = BTreeMap::from([("samples".to_owned(), samples.clone())]);
+    let mut tensors = BTreeMap::from([(SAMPLES.to_owned(), samples.clone())]);
     if interface.label.is_some() {
         tensors.insert("labels".to_owned(), HostTensor::i64(vec![count], order.labels.clone()));
     }
+    write(options, tensors)
+}
+
+/// The tensor that is shown.
+const SAMPLES: &str = "samples";
+
+/// Writes tensors, and a picture of the [`SAMPLES`] among them.
+fn write(options: &Sample, tensors: BTreeMap<String, HostTensor>) -> Result<(), String> {
+    let explain = |error: archc_runtime::RunError| error.to_string();
+    let raw = options.out.with_extension("safetensors");
     tensors::write(&raw, &tensors).map_err(explain)?;
     output::line(format!("tensors written to {}", raw.display()));
+    let Some(samples) = tensors.get(SAMPLES) else { return Ok(()) };
     if raw != options.out {
+        let count = samples.shape.first().copied().unwrap_or(1);
         picture::write_grid(&options.out, samples, columns(count, options.columns)).map_err(explain)?;
         output::line(format!("picture written to {}", options.out.display()));
     }
@@ -107,10 +128,12 @@ pub fn columns(count: usize, asked: Option<u32>) -> usize {
 }
 
 fn method(options: &Sample) -> Method {
+    let usual = Method::default();
     Method {
         sampler: options.sampler.clone(),
-        steps: options.steps as usize,
+        steps: options.steps.map_or(usual.steps, |steps| steps as usize),
         spacing: options.spacing.clone(),
+        offset: options.offset.map_or(usual.offset, |offset| offset as usize),
         eta: options.eta,
         churn: options.churn,
         karras: options.karras,
@@ -134,6 +157,7 @@ fn labels(options: &Sample, interface: &Interface) -> Result<Vec<i64>, String> {
     Ok(options.labels.iter().flat_map(|label| std::iter::repeat_n(*label, each)).collect())
 }
 
+/// Tensors of a file by name.
 fn conditions(path: Option<&Path>) -> Result<BTreeMap<String, HostTensor>, String> {
     let Some(path) = path else { return Ok(BTreeMap::new()) };
     let explain = |error: archc_runtime::RunError| error.to_string();

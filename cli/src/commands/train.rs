@@ -7,7 +7,7 @@ use crate::{Outcome, files, output, render, target};
 use archc_compiler::analysis::signal::Signal;
 use archc_compiler::ir::Graph;
 use archc_runtime::data::{self, DataSet, Source};
-use archc_runtime::sample::{Method, Order, draw};
+use archc_runtime::sample::{Method, Order, Start, Window, draw};
 use archc_runtime::train::checkpoint::{self, Checkpoint};
 use archc_runtime::train::{Precision, Recipe, Report, Trainer, fingerprint, fit};
 use archc_runtime::{Device, Interface, RunError, Weights, open, picture, tensors};
@@ -252,6 +252,8 @@ impl Log<'_> {
             guidance: 1.0,
             rescale: 0.0,
             seed: self.options.seed,
+            start: Start::Seed,
+            window: Window::default(),
             shape: self.data.samples.shape.iter().skip(1).copied().collect(),
             batch: self.options.batch as usize,
             conditions,

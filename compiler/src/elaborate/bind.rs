@@ -4,25 +4,28 @@ use super::Elaborator;
 use super::take::Takes;
 use super::value::{Bound, StageKind, Value};
 use crate::ops::signature::{Operands, Signature};
-use crate::program::{DefinitionRef, list};
+use crate::program::{DefinitionRef, ModuleId, list};
 use crate::suggest::did_you_mean;
 use crate::types::Kind;
 use crate::words::{self, Word};
-use archc_grammar::ast::{Argument, Expr, ExprKind, Name, Parameter, TypeExpr};
+use archc_grammar::ast::{Argument, Expr, ExprKind, Name, Parameter, Preset, TypeExpr};
 use archc_grammar::{Diagnostic, Span};
+use std::sync::Arc;
 
 /// What is called.
 #[derive(Clone)]
 pub(super) enum Callee {
     Operator(&'static Signature),
     Block(DefinitionRef),
+    /// A preset: its model, with values for what the call does not give.
+    Preset(DefinitionRef, ModuleId, Arc<Preset>),
 }
 
 impl Callee {
     fn name(&self) -> &str {
         match self {
             Callee::Operator(signature) => signature.name,
-            Callee::Block(found) => &found.definition.name.text,
+            Callee::Block(found) | Callee::Preset(found, ..) => &found.definition.name.text,
         }
     }
 
@@ -34,7 +37,7 @@ impl Callee {
                 let attributes = signature.attributes.iter().map(|attribute| (attribute.name, Some(Takes::Attribute)));
                 operands.chain(attributes).collect()
             }
-            Callee::Block(found) => found
+            Callee::Block(found) | Callee::Preset(found, ..) => found
                 .definition
                 .parameters
                 .iter()
@@ -193,7 +196,10 @@ impl Elaborator<'_> {
             Callee::Operator(signature) => {
                 self.bind_operator(signature, arguments, pending, variadic, first_value, span)
             }
-            Callee::Block(found) => self.bind_block(found, arguments, pending, first_value, span),
+            Callee::Block(found) => self.bind_block(found, None, arguments, pending, first_value, span),
+            Callee::Preset(found, module, preset) => {
+                self.bind_block(found, Some((*module, preset)), arguments, pending, first_value, span)
+            }
         };
         match bound {
             None => Binding::Failed,
@@ -313,6 +319,7 @@ impl Elaborator<'_> {
     fn bind_block(
         &mut self,
         found: &DefinitionRef,
+        preset: Option<(ModuleId, &Preset)>,
         arguments: &[Argument],
         pending: usize,
         mut first_value: Option<Value>,
@@ -361,6 +368,9 @@ impl Elaborator<'_> {
                 None => return None,
             }
         }
+        if let Some((module, preset)) = preset {
+            self.bind_preset(found, module, preset, &mut bound)?;
+        }
         let required = |(at, parameter): &(usize, &Parameter)| {
             parameter.default.is_none() && *at >= pending && bound.get(*at).is_none_or(Option::is_none)
         };
@@ -384,6 +394,33 @@ impl Elaborator<'_> {
             return None;
         }
         Some(bound)
+    }
+
+    /// What a preset says of the hyperparameters that a call leaves open. Sizes are those of the tensors.
+    fn bind_preset(
+        &mut self,
+        found: &DefinitionRef,
+        module: ModuleId,
+        preset: &Preset,
+        bound: &mut Bound,
+    ) -> Option<()> {
+        let definition = &found.definition;
+        for argument in &preset.arguments {
+            let name = argument.name.as_ref()?;
+            let slot = definition.parameters.iter().position(|own| own.name.text == name.text)?;
+            let parameter = definition.parameters.get(slot)?;
+            let takes = Takes::of(&parameter.kind)?;
+            if takes == Takes::Dim || bound.get(slot).is_none_or(Option::is_some) {
+                continue;
+            }
+            let value = self.in_module(module, |elaborator| elaborator.eval_for(&argument.value, takes));
+            let of = format!("`{}` of `{}`", name.text, definition.name.text);
+            let value = self.take_for(value, &parameter.kind, &argument.value, &of, Some(parameter.span))?;
+            if let Some(empty) = bound.get_mut(slot) {
+                *empty = Some((value, argument.value.span));
+            }
+        }
+        Some(())
     }
 
     pub(super) fn given_twice(&mut self, callee: &str, argument: &Argument) {
@@ -412,7 +449,7 @@ impl Elaborator<'_> {
     pub(super) fn stage_of(&mut self, callee: Callee, arguments: Bound, span: Span) -> Value {
         let kind = match callee {
             Callee::Operator(signature) => StageKind::Operator { signature, arguments },
-            Callee::Block(definition) => StageKind::Block { definition, arguments },
+            Callee::Block(definition) | Callee::Preset(definition, ..) => StageKind::Block { definition, arguments },
         };
         self.stage(kind, span, None)
     }

@@ -7,7 +7,7 @@ use crate::dim::Dim;
 use crate::ir::{NodeId, Role, Scope, ScopeKind};
 use crate::program::DefinitionRef;
 use crate::types::{Axis, Kind, Type};
-use archc_grammar::ast::{self, Definition, Expr, ExprKind, Parameter, ResultType, TypeExpr};
+use archc_grammar::ast::{self, Definition, DefinitionKind, Expr, ExprKind, Parameter, ResultType, TypeExpr};
 use archc_grammar::{Diagnostic, Span};
 use std::sync::Arc;
 
@@ -127,7 +127,11 @@ impl Elaborator<'_> {
         let axes: &[Axis] = if *name.text == *FEATURES { &[Axis::Channel] } else { ty.kind.axes() };
         for (declared, axis) in arguments.iter().zip(axes) {
             let (ExprKind::Name(name), Some(actual)) = (&declared.kind, ty.dim(*axis)) else { continue };
-            let has_default = definition.parameters.iter().any(|own| own.name.text == *name && own.default.is_some());
+            // The default of a size of a model is only what is typical.
+            let is_typical =
+                |own: &Parameter| definition.kind == DefinitionKind::Model && Takes::of(&own.kind) == Some(Takes::Dim);
+            let mut parameters = definition.parameters.iter();
+            let has_default = parameters.any(|own| own.name.text == *name && own.default.is_some() && !is_typical(own));
             if self.variable(name).is_none() && !has_default {
                 self.bind(name, Value::size(actual));
             }

@@ -9,7 +9,7 @@ use crate::ops;
 use crate::program::{Item, wrong_sizes};
 use crate::types::{Kind, Type};
 use crate::words;
-use archc_grammar::ast::{Argument, Expr, ExprKind, If};
+use archc_grammar::ast::{Argument, DefinitionKind, Expr, ExprKind, If};
 use archc_grammar::{Diagnostic, Span};
 use std::sync::Arc;
 
@@ -215,8 +215,15 @@ impl Elaborator<'_> {
             return Some(Callee::Operator(signature));
         }
         match self.program.find(self.module(), name)? {
+            Item::Definition(found) if found.definition.kind == DefinitionKind::Pipeline => None,
             Item::Definition(found) => Some(Callee::Block(found.clone())),
-            Item::Preset(..) | Item::Broken => None,
+            Item::Preset(module, preset) => match self.program.find(*module, &preset.model.text)? {
+                Item::Definition(found) if found.definition.kind == DefinitionKind::Model => {
+                    Some(Callee::Preset(found.clone(), *module, preset.clone()))
+                }
+                Item::Definition(_) | Item::Preset(..) | Item::Broken => None,
+            },
+            Item::Broken => None,
         }
     }
 
@@ -265,7 +272,9 @@ impl Elaborator<'_> {
                 },
                 Binding::Complete(bound) => match callee {
                     Callee::Operator(signature) => self.operator(signature, &bound, None, label.as_ref(), span),
-                    Callee::Block(found) => self.instantiate(&found, &bound, None, label.as_ref(), span),
+                    Callee::Block(found) | Callee::Preset(found, ..) => {
+                        self.instantiate(&found, &bound, None, label.as_ref(), span)
+                    }
                 },
             };
         }
@@ -282,11 +291,14 @@ impl Elaborator<'_> {
             return self.error("call/not-callable", format!("`{name}` is a type"), callee.span, "cannot be called");
         }
         match self.program.find(self.module(), name) {
-            Some(Item::Preset(..)) => {
-                self.error("call/not-callable", format!("`{name}` is a preset"), callee.span, "call its model instead")
-            }
+            Some(Item::Definition(found)) if found.definition.kind == DefinitionKind::Pipeline => self.error(
+                "call/not-callable",
+                format!("`{name}` is a pipeline"),
+                callee.span,
+                "is no part of a network",
+            ),
             // Unknown names have been reported by the check of names, or where arguments are bound.
-            Some(Item::Broken | Item::Definition(_)) | None => Value::Poison,
+            Some(Item::Broken | Item::Definition(_) | Item::Preset(..)) | None => Value::Poison,
         }
     }
 

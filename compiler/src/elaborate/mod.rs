@@ -15,6 +15,7 @@ mod lost_rows;
 mod model;
 mod naming;
 mod operator;
+mod pipeline;
 mod process;
 mod renorm;
 mod residual;
@@ -28,6 +29,7 @@ mod value;
 use crate::ir::{AllowEntry, Graph, NodeId, ParameterId, Scope, ScopeId};
 use crate::program::{ModuleId, Program, Target};
 pub(crate) use bind::INIT_ARGUMENTS;
+pub use pipeline::{ElaboratedPipeline, elaborate_pipeline};
 pub(crate) use take::FEATURES;
 
 use archc_grammar::ast::{Allow, Expr};

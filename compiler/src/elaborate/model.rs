@@ -89,7 +89,7 @@ impl Elaborator<'_> {
     }
 
     /// Evaluates something that is written in the names of another file: a preset.
-    fn in_module<T>(&mut self, module: ModuleId, f: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn in_module<T>(&mut self, module: ModuleId, f: impl FnOnce(&mut Self) -> T) -> T {
         let own = self.module();
         let enter = |elaborator: &mut Self, module| {
             if let Some(frame) = elaborator.frames.last_mut() {

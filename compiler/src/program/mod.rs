@@ -152,7 +152,20 @@ impl Program {
         target.preset.is_none() && has_preset && parameters.any(|parameter| lacks_value(parameter, settings))
     }
 
-    fn target_named(&self, name: &Arc<str>, span: Span) -> Option<Target> {
+    /// Pipelines of the entry, in the order of the source.
+    pub fn pipelines(&self) -> Vec<DefinitionRef> {
+        let Some(module) = self.module(self.entry) else { return vec![] };
+        let own = module.ast.items.iter().filter_map(|item| match &item.kind {
+            ItemKind::Definition(found) if found.kind == DefinitionKind::Pipeline => {
+                Some(DefinitionRef { module: self.entry, definition: found.clone() })
+            }
+            ItemKind::Definition(_) | ItemKind::Preset(_) | ItemKind::Use(_) => None,
+        });
+        own.collect()
+    }
+
+    /// The model or preset of that name among the names of the entry, imported ones included.
+    pub(crate) fn target_named(&self, name: &Arc<str>, span: Span) -> Option<Target> {
         match self.find(self.entry, name)? {
             Item::Definition(model) if model.definition.kind == DefinitionKind::Model => {
                 Some(Target { name: name.clone(), model: model.clone(), preset: None, span })
@@ -178,6 +191,11 @@ impl Program {
             Some(name) => {
                 let known: Vec<&str> = targets.iter().map(|target| &*target.name).collect();
                 let message = || {
+                    if self.pipelines().iter().any(|own| *own.definition.name.text == *name) {
+                        return format!(
+                            "`{name}` is a pipeline, which `archc sample` runs; this needs a model or a preset"
+                        );
+                    }
                     let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                     match did_you_mean(name, known.iter().copied()) {
                         Some(hint) => format!("there is no model or preset `{name}` here; {hint} (known: {list})"),

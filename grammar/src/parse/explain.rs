@@ -17,7 +17,7 @@ type ParseError = Error<Rule>;
 /// A piece of text at the top level that is no item.
 pub(super) fn item(source: &str, file: FileId, start: usize, text: &str) -> Diagnostic {
     let first = word_at(text);
-    if matches!(first, "use" | "block" | "model" | "preset") {
+    if matches!(first, "use" | "block" | "model" | "pipeline" | "preset") {
         return strict(source, file, start, text, Rule::lone_item);
     }
     if text.starts_with("#[") {
@@ -25,7 +25,7 @@ pub(super) fn item(source: &str, file: FileId, start: usize, text: &str) -> Diag
     }
     let found = token_at(source, start);
     let span = Span::new(file, start, start + found.len());
-    let message = format!("expected `use`, `block`, `model` or `preset`, found {}", quoted(found));
+    let message = format!("expected `use`, `block`, `model`, `pipeline` or `preset`, found {}", quoted(found));
     let problem = Diagnostic::error("syntax/item", message).label(span, "nothing else stands at the top level");
     let behind = text.get(found.len()..).unwrap_or("");
     let place = Place { found, rest: text, behind, head: "", context: Context::Item };
@@ -259,7 +259,7 @@ impl Context {
                 _ => {}
             }
         }
-        let is_definition = matches!(word_at(head), "block" | "model");
+        let is_definition = matches!(word_at(head), "block" | "model" | "pipeline");
         match open.last() {
             Some(('(', at)) if is_definition && head.find('(') == Some(*at) => Context::Parameters,
             Some(('(', _)) => Context::Arguments,

@@ -92,7 +92,7 @@ impl Builder<'_> {
         let text = pair.as_str();
         let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
         match words.next() {
-            Some("block" | "model" | "preset") => self.broken.extend(words.next().map(Arc::from)),
+            Some("block" | "model" | "pipeline" | "preset") => self.broken.extend(words.next().map(Arc::from)),
             // Whatever it was to import is not unknown.
             Some("use") => self.broken.extend(words.map(Arc::from)),
             _ => {}
@@ -159,7 +159,13 @@ impl Builder<'_> {
         };
         for inner in children(pair) {
             match inner.as_rule() {
-                Rule::definition_kind if inner.as_str() == "model" => definition.kind = DefinitionKind::Model,
+                Rule::definition_kind => {
+                    definition.kind = match inner.as_str() {
+                        "model" => DefinitionKind::Model,
+                        "pipeline" => DefinitionKind::Pipeline,
+                        _ => DefinitionKind::Block,
+                    };
+                }
                 Rule::ident => definition.name = self.binding(&inner),
                 Rule::parameters => {
                     definition.header.end = self.span(&inner).end;
@@ -265,7 +271,7 @@ impl Builder<'_> {
 
 /// Whether a text starts as items do.
 pub(super) fn starts_item(text: &str) -> bool {
-    matches!(word_at(text), "use" | "block" | "model" | "preset") || text.starts_with("#[")
+    matches!(word_at(text), "use" | "block" | "model" | "pipeline" | "preset") || text.starts_with("#[")
 }
 
 /// The last word of `use std.embed.PatchEmbed` is what is imported.

@@ -94,7 +94,7 @@ fn sign(place: &Place<'_>) -> Option<&'static str> {
         "=" if place.starts_with(&["if", "assert"]) => "equality is `==`",
         "=" if place.starts_with(&["for"]) && !head.contains(" in ") => "write `for i in 0..n { .. }`",
         "=" if head.ends_with("..") => "a range stops before its end: `0..3` is 0, 1, 2",
-        "=" if place.starts_with(&["block", "model"]) => "a body stands in braces: `{ .. }`",
+        "=" if place.starts_with(&["block", "model", "pipeline"]) => "a body stands in braces: `{ .. }`",
         "=" if place.starts_with(&["skip"]) => "a policy stands in parentheses: `skip long(fuse: add)`",
         "=" if in_body && head.contains('=') => "one value is given at a time",
         "==" if place.starts_with(&["let"]) => "a value is given with `=`",
@@ -103,7 +103,9 @@ fn sign(place: &Place<'_>) -> Option<&'static str> {
         ":" if context == Context::Brackets => "there are no slices of lists",
         ":" if !in_body => return None,
         ":" if place.starts_with(&["let"]) && !head.contains('=') => "types are inferred: `let h = x -> linear(64)`",
-        ":" if place.starts_with(&["block", "model"]) => "the result stands behind an arrow: `-> vector[4]`",
+        ":" if place.starts_with(&["block", "model", "pipeline"]) => {
+            "the result stands behind an arrow: `-> vector[4]`"
+        }
         ":" if place.starts_with(&["for"])
             && head.ends_with(|c: char| c.is_ascii_digit())
             && behind.starts_with(|c: char| c.is_ascii_digit()) =>
@@ -153,16 +155,16 @@ fn sign(place: &Place<'_>) -> Option<&'static str> {
         {
             "there are no methods: write `x -> f()`"
         }
-        "-" if place.starts_with(&["block", "model"]) && !head.contains('(') => {
+        "-" if place.starts_with(&["block", "model", "pipeline"]) && !head.contains('(') => {
             "names consist of a-z, A-Z, 0-9 and `_`"
         }
-        "{" if head.ends_with("->") && !place.starts_with(&["block", "model"]) => {
+        "{" if head.ends_with("->") && !place.starts_with(&["block", "model", "pipeline"]) => {
             "a stage written in place names its input: `{ h => .. }`"
         }
         "{" if place.starts_with(&["skip"]) => "a policy stands in parentheses: `skip long(fuse: add)`",
         "{" if place.starts_with(&["preset"]) => "hyperparameters stand in parentheses: `DiT(depth: 12)`",
         "(" if place.starts_with(&["for"]) => "write `for x in xs { .. }`, or `for x, i in xs { .. }` with the index",
-        "," if place.starts_with(&["block", "model"]) && in_body => {
+        "," if place.starts_with(&["block", "model", "pipeline"]) && in_body => {
             "several results stand in parentheses: `-> (vector[4], vector[8])`"
         }
         "," if place.starts_with(&["let"]) && !head.contains('=') => {
@@ -204,7 +206,7 @@ fn keyword(place: &Place<'_>) -> Option<&'static str> {
     let Place { found, head, context, .. } = *place;
     let behind_value = context == Context::Statement && !head.is_empty();
     Some(match found {
-        "block" | "model" | "preset" | "use" if context == Context::Statement => {
+        "block" | "model" | "pipeline" | "preset" | "use" if context == Context::Statement => {
             "blocks, models, presets and imports stand at the top level of a file"
         }
         "let" | "for" | "if" | "encoder" | "decoder" | "bottleneck" | "skip" | "init" | "process"
@@ -292,5 +294,5 @@ fn layout(place: &Place<'_>) -> Option<&'static str> {
 /// The word that starts an item and that `word` was probably meant to be.
 pub(super) fn item_word(word: &str) -> Option<&'static str> {
     let near = |own: &&&str| damerau_levenshtein(&word.to_lowercase(), own) <= 1 && word.len() > 2;
-    ["block", "model", "preset", "use"].iter().find(near).copied()
+    ["block", "model", "pipeline", "preset", "use"].iter().find(near).copied()
 }

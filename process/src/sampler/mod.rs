@@ -22,6 +22,7 @@ pub use heun::{Churn, Heun};
 pub use sigmas::Sigmas;
 
 use crate::{Denoiser, Field, ProcessError};
+use std::ops::Range;
 
 /// Unit normal noise of the same shape as a value.
 pub trait Noise<T> {
@@ -73,6 +74,23 @@ pub trait Sampler {
         start: T,
         denoiser: &mut D,
         noise: &mut N,
+        watch: impl FnMut(usize, &T),
+    ) -> Result<T, D::Error>
+    where
+        T: Field,
+        D: Denoiser<T>,
+        N: Noise<T>,
+    {
+        self.walk(0..self.steps(), start, denoiser, noise, watch)
+    }
+
+    /// Walks some of the steps, one after the other, from what the step before them leaves.
+    fn walk<T, D, N>(
+        &self,
+        steps: Range<usize>,
+        start: T,
+        denoiser: &mut D,
+        noise: &mut N,
         mut watch: impl FnMut(usize, &T),
     ) -> Result<T, D::Error>
     where
@@ -82,7 +100,7 @@ pub trait Sampler {
     {
         let mut x = start;
         let mut previous = None;
-        for step in 0..self.steps() {
+        for step in steps {
             x = self.step(step, &x, &mut previous, denoiser, noise)?;
             watch(step, &x);
         }

@@ -5,11 +5,13 @@
 //! on its seed and place alone, and not on how many are drawn at a time.
 
 mod plan;
+mod window;
 
 pub use plan::Method;
+pub use window::Window;
 
 use crate::error::RunError;
-use crate::host::HostTensor;
+use crate::host::{HostData, HostTensor};
 use crate::init;
 use crate::interface::Interface;
 use crate::session::{Denoiser, Session};
@@ -31,6 +33,9 @@ pub struct Order {
     /// Share of a guided prediction that gets the deviation of the conditional one (Lin et al. 2024).
     pub rescale: f64,
     pub seed: u64,
+    pub start: Start,
+    /// The steps that are made.
+    pub window: Window,
     /// The shape of one sample.
     pub shape: Vec<usize>,
     /// Samples that go through the network at a time.
@@ -38,6 +43,18 @@ pub struct Order {
     /// Inputs that the process knows nothing about, for all samples or with one row for all; `uncond.NAME` is what stands
     /// in its place where there is no condition.
     pub conditions: BTreeMap<String, HostTensor>,
+}
+
+/// What samples are made from; given tensors have a row for each sample.
+#[derive(Clone, Debug, Default)]
+pub enum Start {
+    /// Noise that the seed draws.
+    #[default]
+    Seed,
+    /// Unit noise.
+    Noise(HostTensor),
+    /// What is left at the noise of the first step.
+    Left(HostTensor),
 }
 
 /// Draws samples, `[samples, ..]`. `watch` is told after every step how many of how many are done.
@@ -51,21 +68,22 @@ pub fn draw(
     let plan = order.method.plan(&interface.process)?;
     let guidance = Guidance::new(order.guidance, order.rescale)?;
     check(&interface, graph, order)?;
-    let times = times(&plan, &interface)?;
+    let visited = visited(&plan, &interface)?;
+    let steps = order.window.steps(&visited, &interface.process)?;
+    let times: Vec<f32> = visited.get(steps.clone()).unwrap_or_default().concat();
     let (count, width) = (order.labels.len(), order.shape.iter().product::<usize>());
     let batch = order.batch.max(1);
-    let total = plan.steps() * count.div_ceil(batch);
+    let total = steps.len() * count.div_ceil(batch);
     let mut done = 0;
     let mut samples = Vec::with_capacity(count * width);
     for first in (0..count).step_by(batch) {
         let own = first..(first + batch).min(count);
-        let start: Vec<f32> = noise(order.seed, "start", own.clone(), width);
-        let start = start.into_iter().map(|noise| (f64::from(noise) * plan.start()) as f32).collect();
+        let start = order.start(own.clone(), width, plan.start());
         let mut drawn = |step: usize, _: &Vec<f32>| noise(order.seed, &format!("step.{step}"), own.clone(), width);
         let model = Model { graph, interface: &interface, order, guidance: &guidance, own: own.clone() };
         let mut denoiser = session.denoiser(&model.inputs()?, times.clone())?;
         let mut network = network(&interface, |x, told| model.predict(&mut *denoiser, x, told));
-        let finished = plan.sample(start, &mut network, &mut drawn, |_, _| {
+        let finished = plan.walk(steps.clone(), start, &mut network, &mut drawn, |_, _| {
             done += 1;
             watch(done, total);
         })?;
@@ -89,16 +107,31 @@ where
     }
 }
 
-/// What the network is told of the noise whenever a sampler asks it, which no sampler lets depend on samples: found by
-/// drawing samples without elements.
-fn times(plan: &plan::Plan, interface: &Interface) -> Result<Vec<f32>, RunError> {
-    let mut times = vec![];
-    let mut recorder = network(interface, |_, told| {
-        times.push(told as f32);
-        Ok(Output { prediction: vec![], variance: interface.learns_variance().then(Vec::new) })
-    });
-    plan.sample(vec![], &mut recorder, &mut |_: usize, _: &Vec<f32>| vec![], |_, _| ())?;
-    Ok(times)
+/// What the network is told of the noise, step by step, whenever a sampler asks it. No sampler lets that depend on
+/// samples: it is found by drawing samples without elements.
+fn visited(plan: &plan::Plan, interface: &Interface) -> Result<Vec<Vec<f32>>, RunError> {
+    let of = |step: usize| {
+        let mut times = vec![];
+        let mut recorder = network(interface, |_, told| {
+            times.push(told as f32);
+            Ok(Output { prediction: vec![], variance: interface.learns_variance().then(Vec::new) })
+        });
+        plan.walk(step..step + 1, vec![], &mut recorder, &mut |_: usize, _: &Vec<f32>| vec![], |_, _| ())?;
+        Ok(times)
+    };
+    (0..plan.steps()).map(of).collect()
+}
+
+impl Order {
+    /// What the first step of some samples is given; unit noise is multiplied by `scale`.
+    fn start(&self, own: Range<usize>, width: usize, scale: f64) -> Vec<f32> {
+        let scaled = |noise: Vec<f32>| noise.into_iter().map(|noise| (f64::from(noise) * scale) as f32).collect();
+        match &self.start {
+            Start::Seed => scaled(noise(self.seed, "start", own, width)),
+            Start::Noise(given) => scaled(rows(given, own).into_f32()),
+            Start::Left(left) => rows(left, own).into_f32(),
+        }
+    }
 }
 
 /// Unit noise for samples, each from a stream of its own.
@@ -117,6 +150,14 @@ fn check(interface: &Interface, graph: &Graph, order: &Order) -> Result<(), RunE
         problems.push("no samples are asked for".to_owned());
     }
     let guided = order.guidance != 1.0;
+    if let Start::Noise(given) | Start::Left(given) = &order.start {
+        let (count, is_one) = (order.labels.len(), given.shape.first() == Some(&1));
+        let rows = if is_one { 1 } else { count };
+        let wanted: Vec<usize> = std::iter::once(rows).chain(order.shape.iter().copied()).collect();
+        if given.shape != wanted || matches!(given.data, HostData::I64(_)) {
+            problems.push(format!("samples start from floats {wanted:?}, found {:?}", given.shape));
+        }
+    }
     if let Some(label) = interface.label {
         let most = label.null.unwrap_or(label.classes - 1);
         if let Some(wrong) = order.labels.iter().find(|own| **own < 0 || **own > most) {

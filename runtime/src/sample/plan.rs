@@ -6,6 +6,7 @@ use archc_process::sampler::{
     Churn, Ddim, Ddpm, DpmSolver, Euler, EulerAncestral, FlowEuler, Heun, LastStep, Noise, Sampler, Sigmas,
 };
 use archc_process::{Chain, Denoiser, Field, Process, ProcessError, Schedule, Spacing};
+use std::ops::Range;
 
 /// How samples are drawn.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Method {
     pub steps: usize,
     /// Which steps of a chain are visited: `linspace`, `leading`, `trailing`; without one, what suits the chain.
     pub spacing: Option<String>,
+    /// Added to every step that is visited, for `leading`.
+    pub offset: usize,
     /// Share of new noise in `ddim`.
     pub eta: f64,
     /// Noise that `heun` adds over all steps.
@@ -27,7 +30,7 @@ pub struct Method {
 
 impl Default for Method {
     fn default() -> Self {
-        Self { sampler: None, steps: 32, spacing: None, eta: 0.0, churn: 0.0, karras: false, clip: None }
+        Self { sampler: None, steps: 32, spacing: None, offset: 0, eta: 0.0, churn: 0.0, karras: false, clip: None }
     }
 }
 
@@ -101,6 +104,9 @@ impl Method {
 
     /// Options that this sampler has no use for.
     fn check_options(&self, name: &str) -> Result<(), RunError> {
+        if self.offset != 0 && self.spacing.as_deref() != Some("leading") {
+            return Err(RunError::Unsupported("an `offset` goes with the spacing `leading`".to_owned()));
+        }
         let idle = [
             ("eta", self.eta != 0.0, ["ddim"].as_slice()),
             ("churn", self.churn != 0.0, &["heun"]),
@@ -118,7 +124,10 @@ impl Method {
 
     fn spacing(&self, chain: &Chain) -> Result<Spacing, ProcessError> {
         match &self.spacing {
-            Some(name) => Spacing::named(name),
+            Some(name) => match Spacing::named(name)? {
+                Spacing::Leading { offset } => Ok(Spacing::Leading { offset: offset + self.offset }),
+                spacing @ (Spacing::Linspace | Spacing::Trailing) => Ok(spacing),
+            },
             // A chain that ends without signal has to be entered there.
             None if chain.kept().last().is_some_and(|kept| *kept == 0.0) => Ok(Spacing::Trailing),
             None => Ok(Spacing::Linspace),
@@ -177,13 +186,15 @@ impl Plan {
         each!(self, sampler => sampler.start())
     }
 
-    pub fn sample<T: Field, D: Denoiser<T>, N: Noise<T>>(
+    /// Walks some of the steps.
+    pub fn walk<T: Field, D: Denoiser<T>, N: Noise<T>>(
         &self,
+        steps: Range<usize>,
         start: T,
         denoiser: &mut D,
         noise: &mut N,
         watch: impl FnMut(usize, &T),
     ) -> Result<T, D::Error> {
-        each!(self, sampler => sampler.sample(start, denoiser, noise, watch))
+        each!(self, sampler => sampler.walk(steps, start, denoiser, noise, watch))
     }
 }

@@ -3,13 +3,15 @@
 //! Elaboration only sees what a model instantiates, and only the branches that are taken. This pass sees all of the
 //! text once, so that a check reports all unknown names of a file in one run.
 
+mod denoise;
 mod recursion;
 mod wording;
 
-use super::{Item, ModuleId, Program};
+use super::{DefinitionRef, Item, ModuleId, Program};
 use crate::elaborate::FEATURES;
 use crate::ops;
 use crate::ops::signature::{Operands, Signature};
+use crate::pipeline::Denoise;
 use crate::types::Kind;
 use crate::words;
 use archc_grammar::ast::{
@@ -37,7 +39,8 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 }
 
 pub(super) fn check(program: &Program, module: ModuleId, ast: &File) -> Vec<Diagnostic> {
-    let mut checker = Checker { program, module, bound: Bound::default(), problems: vec![], edges: IndexMap::new() };
+    let (bound, edges) = (Bound::default(), IndexMap::new());
+    let mut checker = Checker { program, module, bound, problems: vec![], edges, in_pipeline: false };
     for item in &ast.items {
         if checker.problems.len() > MAX_PROBLEMS {
             break;
@@ -85,10 +88,13 @@ struct Checker<'p> {
     problems: Vec<Diagnostic>,
     /// Which definition of this module names which other ones, and where.
     edges: IndexMap<Arc<str>, Vec<(Arc<str>, Span)>>,
+    /// The definition at hand is a pipeline.
+    in_pipeline: bool,
 }
 
 impl Checker<'_> {
     fn definition(&mut self, definition: &Definition) {
+        self.in_pipeline = definition.kind == DefinitionKind::Pipeline;
         self.bound.truncate(0);
         for (at, parameter) in definition.parameters.iter().enumerate() {
             let twin = definition.parameters.iter().take(at).find(|p| p.name.text == parameter.name.text);
@@ -201,9 +207,9 @@ impl Checker<'_> {
         self.bound.truncate(0);
         match self.program.find(self.module, &preset.model.text) {
             Some(Item::Definition(model)) => {
-                if model.definition.kind == DefinitionKind::Block {
+                if model.definition.kind != DefinitionKind::Model {
                     let problem = Diagnostic::error("preset/not-a-model", "a preset names a model")
-                        .label(preset.model.span, "this is a block");
+                        .label(preset.model.span, format!("this is a {}", model.definition.kind.word()));
                     self.problems.push(problem);
                 }
                 let definition = model.definition.clone();
@@ -265,7 +271,10 @@ impl Checker<'_> {
     fn statement(&mut self, statement: &Statement, inside: &str) {
         match &statement.kind {
             StatementKind::Let { pattern, value } => {
-                self.expr(value, inside);
+                match Denoise::of(value).filter(|_| self.in_pipeline) {
+                    Some(denoise) => self.denoise(&denoise, inside),
+                    None => self.expr(value, inside),
+                }
                 match pattern {
                     Pattern::Name(name) => self.bound.push(name.text.clone()),
                     Pattern::List(names, _) => names.iter().for_each(|name| self.bound.push(name.text.clone())),
@@ -457,7 +466,7 @@ impl Checker<'_> {
         if self.is_bound(name) {
             return;
         }
-        if let Some(Item::Definition(found)) = self.program.find(self.module, name) {
+        if let Some(found) = self.definition_of(name) {
             if found.module == self.module && !inside.is_empty() {
                 let to = found.definition.name.text.clone();
                 self.edges.entry(Arc::from(inside)).or_default().push((to, span));
@@ -478,16 +487,28 @@ impl Checker<'_> {
         if let Some(signature) = ops::signature(name) {
             return self.arguments(arguments, &Callee::Operator(signature), inside);
         }
-        match self.program.find(self.module, name) {
-            Some(Item::Definition(found)) => {
+        match self.definition_of(name) {
+            Some(found) => {
                 let definition = found.definition.clone();
                 for name in arguments.iter().filter_map(|argument| argument.name.as_ref()) {
                     self.argument_name(name, &definition);
                 }
                 self.arguments(arguments, &Callee::Block(&definition), inside);
             }
-            _ if &**name == "learned" => self.arguments(arguments, &Callee::Learned, inside),
-            _ => self.arguments(arguments, &Callee::Plain, inside),
+            None if &**name == "learned" => self.arguments(arguments, &Callee::Learned, inside),
+            None => self.arguments(arguments, &Callee::Plain, inside),
+        }
+    }
+
+    /// The block, the model, or the model of the preset of that name.
+    fn definition_of(&self, name: &str) -> Option<&DefinitionRef> {
+        match self.program.find(self.module, name)? {
+            Item::Definition(found) => Some(found),
+            Item::Preset(module, preset) => match self.program.find(*module, &preset.model.text)? {
+                Item::Definition(found) => Some(found),
+                Item::Preset(..) | Item::Broken => None,
+            },
+            Item::Broken => None,
         }
     }
 }

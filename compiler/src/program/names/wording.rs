@@ -3,6 +3,7 @@
 use super::Checker;
 use crate::library;
 use crate::ops;
+use crate::pipeline::DENOISE;
 use crate::program::list;
 use crate::suggest::did_you_mean;
 use crate::types::Kind;
@@ -14,7 +15,10 @@ impl Checker<'_> {
     pub(super) fn unknown(&mut self, name: &str, span: Span) {
         let problem =
             Diagnostic::error("name/unknown", format!("there is no `{name}` here")).label(span, "unknown name");
-        let help = in_library(name)
+        let is_denoise = name == DENOISE;
+        let help = is_denoise.then(|| "`let latents = denoise(..)` stands in the body of a pipeline".to_owned());
+        let help = help
+            .or_else(|| in_library(name))
             .or_else(|| foreign_word(name).map(str::to_owned))
             .or_else(|| did_you_mean(name, self.callable()))
             .or_else(|| did_you_mean(name, words::names(words::INITIALISERS).chain(kinds())));

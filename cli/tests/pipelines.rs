@@ -1,0 +1,229 @@
+//! Published pipelines from folders that diffusers wrote, with small networks of random weights: what `archc sample` makes
+//! equals what diffusers makes of the same noise and text. `tests/reference/pipelines/generate.py` makes the folders.
+#![cfg(feature = "run")]
+
+use archc_runtime::HostTensor;
+use archc_runtime::tensors::TensorFile;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const FAILURE: i32 = 2;
+
+/// The largest difference of an element, where values are of the order of one.
+const TOLERANCE: f32 = 1e-4;
+
+/// Size of the vocabulary of the small folders, in place of that of CLIP.
+const VOCABULARY: &str = "530";
+
+/// The networks of the small folders, under the names of those that the pipelines use.
+const SMALL: &str = r#"
+use std.models.autoencoder_kl.{AutoencoderKLDecoder}
+use std.models.clip_text.{ClipText}
+use std.models.stable_diffusion.{LatentUNet}
+
+preset sd_vae_decoder = AutoencoderKLDecoder(widths: [8, 8, 12, 12], layers: 1, groups: 4)
+
+preset clip_vit_l_text = ClipText(vocabulary: 530, dim: 16, hidden: 32, layers: 3, heads: 2)
+preset sd21_text = ClipText(vocabulary: 530, dim: 16, hidden: 32, layers: 3, heads: 2, act: gelu)
+
+preset sd15_unet = LatentUNet(
+    widths: [8, 8, 16, 16], heads: [2, 2, 2, 2], layers: 1, text_width: 16, groups: 8, H: 8, W: 16,
+)
+preset sd21_unet = LatentUNet(
+    widths: [8, 8, 16, 16], heads: [1, 1, 2, 2], layers: 1, text_width: 16, groups: 8, linear_projection: true,
+    prediction: "v", H: 8, W: 16,
+)
+"#;
+
+const PROMPT: &str = "A CAT's  photo, 42 caf\u{e9}, by the sea";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The folder that diffusers wrote for a pipeline.
+fn published(name: &str) -> PathBuf {
+    root().join("tests/reference/pipelines").join(name)
+}
+
+/// A place for a spec and what it makes.
+struct Place {
+    folder: tempfile::TempDir,
+    spec: String,
+}
+
+/// How a run of the program ended.
+struct Run {
+    code: i32,
+    err: String,
+}
+
+impl Place {
+    /// A pipeline of `specs/pipelines` with the small networks in place of the published ones.
+    fn of(name: &str) -> Self {
+        let spec = std::fs::read_to_string(root().join(format!("specs/pipelines/{name}.arch"))).expect("a spec");
+        let small = |line: &str| match line.split_once(".{") {
+            Some((before, names)) if before.starts_with("use std.models.") => format!("use \"small.arch\".{{{names}"),
+            _ => line.replace("49408", VOCABULARY),
+        };
+        let spec: Vec<String> = spec.lines().map(small).collect();
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("small.arch"), SMALL).expect("a file");
+        let place = Self { folder, spec: format!("{name}.arch") };
+        place.write(&spec.join("\n"));
+        place
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(self.path(&self.spec), text).expect("a file");
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.path(&self.spec)).expect("a text")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn sample(&self, weights: &Path, arguments: &[&str]) -> Run {
+        let output = Command::new(env!("CARGO_BIN_EXE_archc"))
+            .args(["sample", &self.spec, "--out", "out.png", "--weights"])
+            .arg(weights)
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output()
+            .expect("the program runs");
+        let code = output.status.code().expect("an exit code");
+        Run { code, err: String::from_utf8_lossy(&output.stderr).into_owned() }
+    }
+
+    fn made(&self, name: &str) -> HostTensor {
+        tensor(&self.path("out.safetensors"), name)
+    }
+}
+
+fn tensor(file: &Path, name: &str) -> HostTensor {
+    let file = TensorFile::open(file).expect("a file of tensors");
+    file.tensors().and_then(|tensors| tensors.read(name)).expect("a tensor")
+}
+
+/// Runs a pipeline from the noise of its folder, and compares with what diffusers made.
+fn agrees(name: &str, arguments: &[&str]) {
+    let (place, folder) = (Place::of(name), published(name));
+    let expected = folder.join("expected.safetensors");
+    let inputs = expected.to_str().expect("a path");
+    let run = place.sample(&folder, &[arguments, &["--steps", "5", "--inputs", inputs]].concat());
+    assert_eq!(run.code, 0, "{}", run.err);
+    for what in ["latents", "samples"] {
+        let (made, wanted) = (place.made(what), tensor(&expected, what));
+        assert_eq!(made.shape, wanted.shape, "{name}: {what}");
+        let pairs = made.to_f32().into_iter().zip(wanted.to_f32());
+        let off = pairs.map(|(made, wanted)| (made - wanted).abs()).fold(0.0, f32::max);
+        assert!(off < TOLERANCE, "{name}: {what} are off by {off}");
+    }
+    let picture = image::open(place.path("out.png")).expect("a picture");
+    let samples = place.made("samples");
+    let size = [picture.height() as usize, picture.width() as usize];
+    assert!(samples.shape.ends_with(&size), "{size:?}");
+}
+
+#[test]
+fn stable_diffusion_1_5() {
+    agrees("sd15", &["--prompt", PROMPT, "--negative", "blurry", "--guidance", "7.5"]);
+}
+
+#[test]
+fn stable_diffusion_2_1() {
+    // Texts are filled with `!` there, which is a special token by that.
+    agrees("sd21", &["--prompt", "Wow!! The cat's", "--guidance", "5"]);
+}
+
+/// A copy of a published folder, to be spoiled.
+fn copy(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a folder");
+    for part in std::fs::read_dir(published(name)).expect("a folder") {
+        let part = part.expect("an entry");
+        if !part.path().is_dir() {
+            continue;
+        }
+        let to = copy.path().join(part.file_name());
+        std::fs::create_dir(&to).expect("a folder");
+        for file in std::fs::read_dir(part.path()).expect("a folder") {
+            let file = file.expect("an entry");
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("a copy");
+        }
+    }
+    copy
+}
+
+/// Runs a pipeline that cannot run, and looks for what it says of that.
+#[track_caller]
+fn fails(place: &Place, weights: &Path, arguments: &[&str], words: &[&str]) {
+    let run = place.sample(weights, arguments);
+    assert_eq!(run.code, FAILURE, "{}", run.err);
+    for word in words {
+        assert!(run.err.contains(word), "no `{word}` in:\n{}", run.err);
+    }
+    assert!(!place.path("out.png").exists());
+}
+
+const ANY: [&str; 4] = ["--prompt", "a cat", "--steps", "5"];
+
+#[test]
+fn what_is_missing_in_a_folder_is_listed_at_once() {
+    let (place, folder) = (Place::of("sd15"), copy("sd15"));
+    std::fs::remove_dir_all(folder.path().join("vae")).expect("removed");
+    std::fs::remove_file(folder.path().join("tokenizer/merges.txt")).expect("removed");
+    std::fs::write(folder.path().join("unet/diffusion_pytorch_model.safetensors"), "no tensors").expect("a file");
+    let words = [
+        "tokenizer: there is no `merges.txt`",
+        "vae: config.json",
+        "vae: there are no weights",
+        "unet: ",
+        "safetensors",
+    ];
+    fails(&place, folder.path(), &ANY, &words);
+    fails(&place, &folder.path().join("nowhere"), &ANY, &["there is no such folder"]);
+}
+
+#[test]
+fn a_folder_of_another_pipeline_is_told_by_what_it_says() {
+    let words = [
+        "text_encoder: config.json: `act` is gelu there, and quick_gelu in the pipeline",
+        "unet: config.json: `heads` is [1, 1, 2, 2] there, and [2, 2, 2, 2] in the pipeline",
+        "unet: config.json: `linear_projection` is true there, and false in the pipeline",
+        "scheduler: scheduler_config.json: `prediction_type` is \"v_prediction\" there",
+    ];
+    fails(&Place::of("sd15"), &published("sd21"), &ANY, &words);
+    let place = Place::of("sd15");
+    place.write(&place.text().replace("sd_vae_decoder()", "sd_vae_decoder(scale: 0.5)"));
+    fails(&place, &published("sd15"), &ANY, &["vae: config.json: `scale` is 0.18215 there, and 0.5 in the pipeline"]);
+}
+
+#[test]
+fn weights_of_another_network_are_not_loaded() {
+    let (place, folder) = (Place::of("sd15"), copy("sd15"));
+    let weights = "unet/diffusion_pytorch_model.safetensors";
+    std::fs::copy(published("sd21").join(weights), folder.path().join(weights)).expect("a copy");
+    let words = ["the weights do not fit", "down_blocks.0.attentions.0.proj_in.weight", "[8, 8]", "[8, 8, 1, 1]"];
+    fails(&place, folder.path(), &ANY, &words);
+}
+
+#[test]
+fn a_text_is_not_cut() {
+    let (place, folder) = (Place::of("sd15"), published("sd15"));
+    let text = "cat ".repeat(100);
+    fails(&place, &folder, &["--prompt", &text], &["tokenizer: the text has 102 tokens", "77 is the most"]);
+    let negative = ["--prompt", "a cat", "--guidance", "2", "--negative", &text];
+    fails(&place, &folder, &negative, &["tokenizer: the text has 102 tokens"]);
+}
+
+#[test]
+fn options_that_make_no_sense_are_said_before_anything_runs() {
+    let (place, folder) = (Place::of("sd15"), published("sd15"));
+    fails(&place, &folder, &[], &["--prompt"]);
+    fails(&place, &folder, &["--prompt", "a cat", "--labels", "1"], &["--labels"]);
+    fails(&place, &folder, &["--prompt", "a cat", "--sampler", "flow_euler"], &["does not fit the schedule"]);
+    fails(&place, &folder, &["--prompt", "a cat", "--spacing", "linspace", "--offset", "1"], &["`leading`"]);
+}

@@ -1,0 +1,82 @@
+//! Whether `scheduler_config.json` says of the noise what the process of a network says.
+
+use archc_process::{Curve, Prediction, Process, Schedule};
+use serde_json::Value;
+
+/// A number that may be off by its last digits is the same.
+const TOLERANCE: f64 = 1e-9;
+
+/// Differences, a sentence for each. Keys that say how to sample, and not how the network was trained, are not looked at.
+pub(super) fn contradictions(config: &Value, process: &Process) -> Vec<String> {
+    let mut differences = vec![];
+    let mut compare = |key: &str, ours: Value| {
+        let Some(theirs) = config.get(key).filter(|theirs| !theirs.is_null()) else { return };
+        let same = match (theirs.as_f64(), ours.as_f64()) {
+            (Some(theirs), Some(ours)) => (theirs - ours).abs() <= TOLERANCE * ours.abs(),
+            _ => *theirs == ours,
+        };
+        if !same {
+            differences.push(format!("`{key}` is {theirs} there, and {ours} in the process of the network"));
+        }
+    };
+    match process.schedule {
+        Schedule::Steps { curve, steps, zero_terminal_snr } => {
+            compare("num_train_timesteps", steps.into());
+            compare("rescale_betas_zero_snr", zero_terminal_snr.into());
+            match curve {
+                Curve::Linear { start, end } => {
+                    compare("beta_schedule", "linear".into());
+                    compare("beta_start", start.into());
+                    compare("beta_end", end.into());
+                }
+                Curve::ScaledLinear { start, end } => {
+                    compare("beta_schedule", "scaled_linear".into());
+                    compare("beta_start", start.into());
+                    compare("beta_end", end.into());
+                }
+                Curve::Cosine { .. } => compare("beta_schedule", "squaredcos_cap_v2".into()),
+            }
+        }
+        Schedule::Flow { shift, steps } => {
+            compare("num_train_timesteps", steps.into());
+            compare("shift", shift.into());
+        }
+        Schedule::Edm { sigma_min, sigma_max, .. } | Schedule::Ve { sigma_min, sigma_max } => {
+            compare("sigma_min", sigma_min.into());
+            compare("sigma_max", sigma_max.into());
+        }
+    }
+    match process.prediction {
+        Prediction::Eps => compare("prediction_type", "epsilon".into()),
+        Prediction::V => compare("prediction_type", "v_prediction".into()),
+        Prediction::X0 => compare("prediction_type", "sample".into()),
+        // The scheduler of flows has no other.
+        Prediction::Flow => {}
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contradictions;
+    use archc_process::{Curve, Precondition, Prediction, Process, Schedule, Times, Variance, Weighting};
+    use serde_json::json;
+
+    #[test]
+    fn what_the_network_predicts_is_compared() {
+        let process = Process {
+            schedule: Schedule::of(Curve::SCALED_LINEAR),
+            prediction: Prediction::Eps,
+            precondition: Precondition::None,
+            weighting: Weighting::Uniform,
+            times: Times::Uniform,
+            variance: Variance::FixedSmall,
+            data_std: None,
+        };
+        let config =
+            json!({ "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "steps_offset": 1 });
+        assert_eq!(contradictions(&config, &process), Vec::<String>::new());
+        let config = json!({ "prediction_type": "v_prediction", "beta_schedule": "linear" });
+        assert_eq!(contradictions(&config, &process).len(), 2);
+    }
+}

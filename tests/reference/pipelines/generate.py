@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Makes small folders of the published pipelines, with what diffusers makes of them.
+
+    python tests/reference/pipelines/generate.py [ID ..]
+
+needs torch, diffusers, transformers and tokenizers. For each pipeline there is a folder as `save_pretrained` writes it,
+with random weights, and beside its networks
+
+    expected.safetensors   `noise`, what it starts from; `ids.TOKENIZER`, the prompt in the ids of a tokenizer;
+                           `latents`, what the last network leaves; `samples`, what the decoder makes of it
+
+Prompts and settings are those of the tests, in `cli/tests/pipelines.rs`.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from safetensors.torch import load_file, save_file
+from tokenizers import pre_tokenizers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+FOLDER = pathlib.Path(__file__).parent
+PROMPT = "A CAT's  photo, 42 café, by the sea"
+NEGATIVE = "blurry"
+# Words that the vocabulary knows besides single bytes.
+WORDS = ["cat", "photo", "the", "sea", "by", "a", "blurry"]
+
+
+def vocabulary():
+    """Bytes, bytes at the end of a word, what the merges of WORDS make, start and end, as in openai/CLIP."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens, merges = letters + [letter + "</w>" for letter in letters], []
+    for word in WORDS:
+        left = word[0]
+        for at, letter in enumerate(word[1:], 1):
+            right = letter + ("</w>" if at + 1 == len(word) else "")
+            if (left, right) not in merges:
+                merges.append((left, right))
+                tokens.append(left + right)
+            left += right
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return {token: at for at, token in enumerate(tokens)}, merges
+
+
+def tokenizer(pad="<|endoftext|>"):
+    vocab, merges = vocabulary()
+    return CLIPTokenizer(vocab=vocab, merges=merges, pad_token=pad, model_max_length=77)
+
+
+def named_as_published(path):
+    """Names as transformers wrote them up to version 4."""
+    tensors = load_file(path)
+    save_file({f"text_model.{name}": tensor for name, tensor in tensors.items()}, path)
+
+
+def published(folder, pad="<|endoftext|>"):
+    """Writes a tokenizer as the published folders have it: vocabulary and merges, no `tokenizer.json`."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    vocab, merges = vocabulary()
+    (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
+    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    settings = {"model_max_length": 77, "pad_token": pad, "tokenizer_class": "CLIPTokenizer", **special}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
+
+
+def random(network, seed):
+    """Weights that leave no branch silent."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim > 1:
+                spread = parameter[0].numel() ** -0.5 if "embedding" not in name else 0.5
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+            else:
+                centre = 1.0 if name.endswith("weight") else 0.0
+                parameter.copy_(centre + 0.1 * torch.randn(parameter.shape, generator=generator))
+    return network.eval()
+
+
+def text_config(**given):
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    ids = {"vocab_size": len(vocabulary()[0]), "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    return CLIPTextConfig(**{**sizes, **ids, "projection_dim": 16, **given})
+
+
+def autoencoder(channels=4, **given):
+    levels = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    sizes = {"block_out_channels": [8, 8, 12, 12], "layers_per_block": 1, "norm_num_groups": 4}
+    return AutoencoderKL(latent_channels=channels, sample_size=64, **levels, **sizes, **given)
+
+
+def unet(levels, widths, **given):
+    return UNet2DConditionModel(
+        sample_size=8,
+        down_block_types=levels,
+        up_block_types=[level.replace("Down", "Up") for level in reversed(levels)],
+        block_out_channels=widths,
+        layers_per_block=1,
+        norm_num_groups=8,
+        **given,
+    )
+
+
+CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
+CHAIN = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+
+
+def euler(**given):
+    return EulerDiscreteScheduler(timestep_spacing="leading", **CHAIN, **given)
+
+
+def save(pipeline, folder, prompt, expected, pads):
+    for name in ["tokenizer", "tokenizer_2"]:
+        own = getattr(pipeline, name, None)
+        if own is not None:
+            ids = own(prompt, padding="max_length", max_length=77, return_tensors="np").input_ids
+            expected[f"ids.{name}"] = torch.from_numpy(ids).long()
+    pipeline.save_pretrained(folder)
+    for name, pad in pads.items():
+        if pad is not None:
+            published(folder / name, pad)
+    if "sd15" in folder.name:
+        named_as_published(folder / "text_encoder" / "model.safetensors")
+    for path in [folder / "model_index.json", *folder.glob("safety_checker"), *folder.glob("feature_extractor")]:
+        path.unlink()
+
+
+def finish(folder, expected):
+    save_file({name: tensor.contiguous() for name, tensor in expected.items()}, folder / "expected.safetensors")
+
+
+def decoded(pipeline, left):
+    shift = pipeline.vae.config.shift_factor or 0.0
+    return pipeline.vae.decode(left / pipeline.vae.config.scaling_factor + shift).sample
+
+
+def noise(channels=4):
+    return torch.randn((1, channels, 8, 16), generator=torch.Generator().manual_seed(7))
+
+
+def checked(pipeline, image, **given):
+    """The pipeline's own image is the same, limited to what a picture shows."""
+    own = pipeline(output_type="pt", **given).images
+    assert torch.allclose(own, (image / 2 + 0.5).clamp(0, 1), atol=1e-5)
+
+
+def stable_diffusion(folder, prompt, prediction, act, **given):
+    levels, widths = [CROSS, CROSS, CROSS, PLAIN], [8, 8, 16, 16]
+    pipeline = StableDiffusionPipeline(
+        vae=random(autoencoder(), 1),
+        text_encoder=random(CLIPTextModel(text_config(hidden_act=act)), 2),
+        tokenizer=tokenizer(given["pad"]),
+        unet=random(unet(levels, widths, cross_attention_dim=16, **given["unet"]), 3),
+        scheduler=euler(prediction_type=prediction),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    order = {"prompt": prompt, "height": 64, "width": 128, "num_inference_steps": 5, **given["order"]}
+    start = noise()
+    left = pipeline(latents=start.clone(), output_type="latent", **order).images
+    image = decoded(pipeline, left)
+    checked(pipeline, image, latents=start.clone(), **order)
+    expected = {"noise": start, "latents": left, "samples": image}
+    save(pipeline, folder, prompt, expected, {"tokenizer": given["pad"]})
+    finish(folder, expected)
+
+
+def sd15(folder):
+    heads = {"attention_head_dim": 2}
+    order = {"negative_prompt": NEGATIVE, "guidance_scale": 7.5}
+    stable_diffusion(folder, PROMPT, "epsilon", "quick_gelu", pad="<|endoftext|>", unet=heads, order=order)
+
+
+def sd21(folder):
+    heads = {"attention_head_dim": [1, 1, 2, 2], "use_linear_projection": True}
+    stable_diffusion(folder, "Wow!! The cat's", "v_prediction", "gelu", pad="!", unet=heads, order={"guidance_scale": 5.0})
+
+
+def main():
+    torch.set_grad_enabled(False)
+    for name in sys.argv[1:] or ["sd15", "sd21"]:
+        folder = FOLDER / name
+        shutil.rmtree(folder, ignore_errors=True)
+        globals()[name](folder)
+        print(name, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024, "KiB")
+
+
+if __name__ == "__main__":
+    main()
