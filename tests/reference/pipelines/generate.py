@@ -142,8 +142,8 @@ def save(pipeline, folder, prompt, expected, pads):
         path.unlink()
 
 
-def finish(folder, expected):
-    save_file({name: tensor.contiguous() for name, tensor in expected.items()}, folder / "expected.safetensors")
+def finish(folder, expected, name="expected"):
+    save_file({name: tensor.contiguous() for name, tensor in expected.items()}, folder / f"{name}.safetensors")
 
 
 def decoded(pipeline, left):
@@ -194,9 +194,95 @@ def sd21(folder):
     stable_diffusion(folder, "Wow!! The cat's", "v_prediction", "gelu", pad="!", unet=heads, order={"guidance_scale": 5.0})
 
 
+def sdxl(folder):
+    """The base model, alone with a negative prompt, and with the refiner, which stands in a folder of the first."""
+    added = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8, "use_linear_projection": True}
+    levels = [PLAIN, CROSS, CROSS]
+    heads = {"attention_head_dim": [1, 1, 2], "transformer_layers_per_block": [1, 1, 2]}
+    network = unet(levels, [8, 16, 16], cross_attention_dim=32, projection_class_embeddings_input_dim=64, **added, **heads)
+    second = random(CLIPTextModelWithProjection(text_config(hidden_act="gelu")), 4)
+    vae = random(autoencoder(scaling_factor=0.13025), 1)
+    base = StableDiffusionXLPipeline(
+        vae=vae,
+        text_encoder=random(CLIPTextModel(text_config()), 2),
+        text_encoder_2=second,
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer("!"),
+        unet=random(network, 3),
+        scheduler=euler(),
+        add_watermarker=False,
+    )
+    levels = [PLAIN, CROSS, CROSS, PLAIN]
+    heads = {"attention_head_dim": [1, 1, 2, 2], "transformer_layers_per_block": [1, 2, 2, 1]}
+    widths = [8, 8, 16, 16]
+    network = unet(levels, widths, cross_attention_dim=16, projection_class_embeddings_input_dim=56, **added, **heads)
+    refiner = StableDiffusionXLImg2ImgPipeline(
+        vae=vae,
+        text_encoder=None,
+        text_encoder_2=second,
+        tokenizer=None,
+        tokenizer_2=base.tokenizer_2,
+        unet=random(network, 5),
+        scheduler=euler(),
+        requires_aesthetics_score=True,
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
+    start = noise()
+    shape = {"prompt": PROMPT, "height": 64, "width": 128, "num_inference_steps": 6, "output_type": "latent"}
+    left = base(latents=start.clone(), negative_prompt=NEGATIVE, guidance_scale=5.0, **shape).images
+    alone = {"noise": start, "latents": left, "samples": decoded(base, left)}
+    noisy = base(latents=start.clone(), guidance_scale=5.0, denoising_end=0.8, **shape).images
+    shape = {"prompt": PROMPT, "num_inference_steps": 6, "output_type": "latent"}
+    left = refiner(image=noisy, guidance_scale=5.0, denoising_start=0.8, **shape).images
+    expected = {"noise": start, "latents": left, "samples": decoded(base, left)}
+    save(base, folder, PROMPT, expected, {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"})
+    for name, part in {"unet": refiner.unet, "scheduler": refiner.scheduler}.items():
+        part.save_pretrained(folder / "refiner" / name)
+    finish(folder, expected)
+    finish(folder, alone, "expected_base")
+
+
+def sd3(folder):
+    """Without T5, which diffusers replaces by zeros."""
+    network = SD3Transformer2DModel(
+        sample_size=16,
+        patch_size=2,
+        in_channels=16,
+        out_channels=16,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=64,
+        caption_projection_dim=16,
+        pooled_projection_dim=32,
+        pos_embed_max_size=12,
+    )
+    pipeline = StableDiffusion3Pipeline(
+        transformer=random(network, 3),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=random(autoencoder(16, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False), 1),
+        text_encoder=random(CLIPTextModelWithProjection(text_config()), 2),
+        tokenizer=tokenizer(),
+        text_encoder_2=random(CLIPTextModelWithProjection(text_config(hidden_act="gelu")), 4),
+        tokenizer_2=tokenizer("!"),
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+    start = noise(16)
+    order = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "height": 64, "width": 128, "num_inference_steps": 4}
+    order["guidance_scale"] = 7.0
+    left = pipeline(latents=start.clone(), output_type="latent", **order).images
+    image = decoded(pipeline, left)
+    checked(pipeline, image, latents=start.clone(), **order)
+    expected = {"noise": start, "latents": left, "samples": image}
+    save(pipeline, folder, PROMPT, expected, {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"})
+    finish(folder, expected)
+
+
 def main():
     torch.set_grad_enabled(False)
-    for name in sys.argv[1:] or ["sd15", "sd21"]:
+    for name in sys.argv[1:] or ["sd15", "sd21", "sdxl", "sd3"]:
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
         globals()[name](folder)
