@@ -491,7 +491,7 @@ impl From<Device> for archc_runtime::Device {
 #[cfg(feature = "run")]
 #[derive(Debug, Args)]
 pub struct Sample {
-    /// The folder of a run, or a spec: `FILE` or `FILE#name`, of a model or of a pipeline
+    /// The folder of a run, or a spec: `FILE#name`, or `FILE` for its first pipeline or else its first model
     #[arg(value_name = "RUN_OR_SPEC")]
     pub spec: String,
     /// Set a hyperparameter or a size of a spec

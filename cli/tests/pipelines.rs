@@ -21,6 +21,7 @@ use std.models.autoencoder_kl.{AutoencoderKLDecoder}
 use std.models.clip_text.{ClipText, ClipTextProjected}
 use std.models.sd3.{SD3}
 use std.models.stable_diffusion.{LatentUNet}
+use std.models.svd.{VideoAutoencoderDecoder, VideoAutoencoderEncoder, VideoUNet}
 
 preset sd_vae_decoder = AutoencoderKLDecoder(widths: [8, 8, 12, 12], layers: 1, groups: 4)
 
@@ -52,6 +53,10 @@ preset sdxl_refiner_unet = LatentUNet(
 
 preset sd3_medium = SD3(depth: 2, heads: 2, head_dim: 8, text_dim: 64, pooled_dim: 32, size: 16, table: 12, H: 8, W: 16)
 preset sd35_medium = SD3()
+
+preset svd_vae_encoder = VideoAutoencoderEncoder(widths: [32, 32], layers: 1)
+preset svd_vae_decoder = VideoAutoencoderDecoder(widths: [32, 32], layers: 1)
+preset svd_unet = VideoUNet(widths: [32], depth: [1], heads: [2], layers: 1, context_width: 16, id_features: 8)
 "#;
 
 /// What diffusers made, in most folders.
@@ -88,7 +93,7 @@ impl Place {
         let spec = std::fs::read_to_string(root().join(format!("specs/pipelines/{name}.arch"))).expect("a spec");
         let small = |line: &str| match line.split_once(".{") {
             Some((before, names)) if before.starts_with("use std.models.") => format!("use \"small.arch\".{{{names}"),
-            _ => line.replace("49408", VOCABULARY),
+            _ => line.replace("49408", VOCABULARY).replace("tokens[1, 1024]", "tokens[1, 16]"),
         };
         let spec: Vec<String> = spec.lines().map(small).collect();
         let folder = tempfile::tempdir().expect("a folder");
@@ -152,7 +157,8 @@ fn agrees(name: &str, pipeline: Option<&str>, expected: &str, arguments: &[&str]
     let picture = image::open(place.path("out.png")).expect("a picture");
     let samples = place.made("samples");
     let size = [picture.height() as usize, picture.width() as usize];
-    assert!(samples.shape.ends_with(&size), "{size:?}");
+    // Frames of a video stand beside each other.
+    assert!(samples.shape.ends_with(&size) || samples.shape.len() == 5, "{size:?}");
 }
 
 #[test]
@@ -181,6 +187,15 @@ fn sdxl_whose_refiner_takes_over() {
 #[test]
 fn stable_diffusion_3_without_t5() {
     agrees("sd3", None, EXPECTED, &["--prompt", PROMPT, "--negative", "blurry", "--steps", "4"]);
+}
+
+#[test]
+fn stable_video_diffusion_of_an_image() {
+    agrees("svd", None, EXPECTED, &["--steps", "4", "--columns", "3"]);
+    let (place, folder) = (Place::of("svd"), published("svd"));
+    let words = ["image: is needed", "augmentation: is needed", "image_embeds: is needed"];
+    fails(&place, &folder, &[], &words);
+    fails(&place, &folder, &["--prompt", "a cat"], &["takes no text"]);
 }
 
 /// A copy of a published folder, to be spoiled.
@@ -270,4 +285,6 @@ fn options_that_make_no_sense_are_said_before_anything_runs() {
     fails(&place, &folder, &["--prompt", "a cat", "--labels", "1"], &["--labels"]);
     fails(&place, &folder, &["--prompt", "a cat", "--sampler", "flow_euler"], &["does not fit the schedule"]);
     fails(&place, &folder, &["--prompt", "a cat", "--spacing", "linspace", "--offset", "1"], &["`leading`"]);
+    place.write(&place.text().replace("guidance: 7.5", "first_guidance: 1, guidance: 7.5"));
+    fails(&place, &folder, &ANY, &["only a video has frames"]);
 }

@@ -119,6 +119,7 @@ pub const DENOISE_SETTINGS: &[Word] = &[
         "guidance: 7.5",
         "how far predictions are moved away from those of the negative prompt; 1 does not",
     ),
+    word("first_guidance", "first_guidance: 1", "the same for the first frame of a video, whose last has `guidance`"),
     word("rescale", "rescale: 0.7", "share of a guided prediction that gets the deviation of the conditional one"),
     word("spacing", "spacing: leading", "which steps of a chain are visited: `linspace`, `leading`, `trailing`"),
     word("offset", "offset: 1", "added to every step that is visited, for `leading`"),

@@ -118,6 +118,12 @@ impl Interface {
         self.process.variance == Variance::LearnedRange
     }
 
+    /// The layout of the noisy input.
+    #[must_use]
+    pub fn kind(&self, graph: &Graph) -> Option<Kind> {
+        graph.inputs.get(self.noisy).map(|input| graph.node(input.node).ty.kind)
+    }
+
     /// The shape of one sample of the noisy input.
     pub fn sample_shape(&self, graph: &Graph, sizes: &Sizes) -> Result<Vec<usize>, RunError> {
         let input = graph.inputs.get(self.noisy).map(|input| &graph.node(input.node).ty);

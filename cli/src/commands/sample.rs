@@ -57,6 +57,7 @@ pub fn run(options: &Sample) -> Result<Outcome, String> {
         method: method(options),
         labels: labels(options, &interface)?,
         guidance: options.guidance.unwrap_or(1.0),
+        first_guidance: None,
         rescale: options.rescale.unwrap_or(0.0),
         seed: options.seed,
         start: Start::Seed,
@@ -111,8 +112,9 @@ fn write(options: &Sample, tensors: BTreeMap<String, HostTensor>) -> Result<(), 
     output::line(format!("tensors written to {}", raw.display()));
     let Some(samples) = tensors.get(SAMPLES) else { return Ok(()) };
     if raw != options.out {
-        let count = samples.shape.first().copied().unwrap_or(1);
-        picture::write_grid(&options.out, samples, columns(count, options.columns)).map_err(explain)?;
+        let shown = pictures(samples);
+        let count = shown.shape.first().copied().unwrap_or(1);
+        picture::write_grid(&options.out, &shown, columns(count, options.columns)).map_err(explain)?;
         output::line(format!("picture written to {}", options.out.display()));
     }
     let broken = samples.statistics().not_finite;
@@ -120,6 +122,16 @@ fn write(options: &Sample, tensors: BTreeMap<String, HostTensor>) -> Result<(), 
         return Err(format!("{broken} values of the samples are not finite"));
     }
     Ok(())
+}
+
+/// Samples as pictures: videos as their frames, one after the other.
+fn pictures(samples: &HostTensor) -> HostTensor {
+    match samples.shape.as_slice() {
+        [count, frames, channels, height, width] => {
+            HostTensor { shape: vec![count * frames, *channels, *height, *width], data: samples.data.clone() }
+        }
+        _ => samples.clone(),
+    }
 }
 
 /// Samples in a row of the picture.

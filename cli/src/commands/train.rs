@@ -250,6 +250,7 @@ impl Log<'_> {
             method: Method::default(),
             labels: (0..count).map(|at| (at % classes) as i64).collect(),
             guidance: 1.0,
+            first_guidance: None,
             rescale: 0.0,
             seed: self.options.seed,
             start: Start::Seed,

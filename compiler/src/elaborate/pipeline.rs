@@ -3,8 +3,8 @@
 use super::value::Value;
 use super::{Budget, Elaborator, Frame, Settings, elaborate};
 use crate::dim::{Dim, Sizes};
-use crate::ir::Graph;
-use crate::pipeline::{Condition, Denoise, Described, GUIDED, Network, Pipeline, Settings as Sampling, Stage};
+use crate::ir::{Graph, ROOT, Scope, ScopeKind};
+use crate::pipeline::{Condition, Denoise, Described, GUIDED, Network, Part, Pipeline, Settings as Sampling, Stage};
 use crate::program::{DefinitionRef, Program, Target, list};
 use crate::types::{Axis, Kind, Type};
 use crate::words;
@@ -269,7 +269,11 @@ impl<'p> Cutter<'p> {
             },
             _ => match number(value) {
                 Some(number) => {
-                    let slot = if *name.text == *"guidance" { &mut settings.guidance } else { &mut settings.rescale };
+                    let slot = match &*name.text {
+                        "guidance" => &mut settings.guidance,
+                        "first_guidance" => &mut settings.first_guidance,
+                        _ => &mut settings.rescale,
+                    };
                     *slot = Some(number);
                     return Some(());
                 }
@@ -343,13 +347,27 @@ impl<'p> Cutter<'p> {
             for ((name, condition), (_, value)) in conditions.iter().zip(&draft.conditions) {
                 self.check_condition(&draft, name, condition, encoder.as_ref(), value.span)?;
             }
-            let definition = &draft.target.model.definition;
-            let described = self.described(definition.name.span.file, &definition.name.text);
-            let part = described.part(&draft.path, "", &definition.name.text, &draft.graph.hyperparameters);
+            let part = self.whole(&draft);
             let network = Network { graph: Arc::new(draft.graph), parts: vec![part] };
             finished.push(Stage { network, conditions, sizes: draft.sizes, settings: draft.settings });
         }
         Some((encoder, finished))
+    }
+
+    /// The part that is a whole network: that of the `denoise`, or a published one that it is only a frame around.
+    fn whole(&self, draft: &Draft<'_>) -> Part {
+        let graph = &draft.graph;
+        let is_frame_of =
+            |scope: &&Scope| scope.parent == Some(ROOT) && scope.kind == ScopeKind::Block && scope.path.is_empty();
+        for scope in graph.scope_ids().map(|id| graph.scope(id)).filter(is_frame_of) {
+            let described = self.described(scope.definition.file, &scope.name);
+            if described.family.is_some() {
+                return described.part(&draft.path, "", &scope.name, &scope.hyperparameters);
+            }
+        }
+        let definition = &draft.target.model.definition;
+        let described = self.described(definition.name.span.file, &definition.name.text);
+        described.part(&draft.path, "", &definition.name.text, &graph.hyperparameters)
     }
 
     /// The statements before the first `denoise`, as a model whose outputs are conditions.

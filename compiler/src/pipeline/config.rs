@@ -1,9 +1,10 @@
 //! Whether the configuration in the folder of a part says what the pipeline says of it.
 
 use super::Part;
-use crate::compile::{Options, compile};
+use crate::elaborate::{Budget, elaborate};
 use crate::import::import;
 use crate::ops::attribute::Shown;
+use crate::program::Program;
 use serde_json::Value;
 
 /// Factors of latents, which configurations name but which are no layers: key of the configuration, hyperparameter.
@@ -25,9 +26,11 @@ impl Part {
             return imported.diagnostics.into_iter().map(|problem| problem.message).collect();
         };
         let name = "imported.arch";
-        let sources = [(name, spec.text.as_str())];
-        let compiled = compile(name, Some(&spec.preset), &[], &sources, &Options::default());
-        let Some(graph) = compiled.ok().and_then(|compiled| compiled.graph) else { return vec![] };
+        let loaded = Program::load(name, &[(name, spec.text.as_str())]).ok();
+        let target = loaded.and_then(|(program, _)| Some((program.target(Some(&spec.preset)).ok()?, program)));
+        let graph = target.and_then(|(target, program)| elaborate(&program, &target, &[], Budget::default()).graph);
+        // An imported spec compiles, or there is none.
+        let Some(graph) = graph else { return vec![] };
         let whole = HALVES.iter().find_map(|half| self.model.strip_suffix(half)).unwrap_or(&self.model);
         if *graph.model != *whole {
             return vec![format!("it is a `{}`, the pipeline has a `{}` there", graph.model, self.model)];

@@ -17,7 +17,7 @@ mod denoise;
 pub(crate) use denoise::{DENOISE, Denoise};
 
 use crate::dim::Sizes;
-use crate::ir::{Graph, ROOT};
+use crate::ir::{Graph, ROOT, Scope, ScopeKind};
 use crate::ops::attribute::Shown;
 use archc_grammar::FileId;
 use std::sync::Arc;
@@ -88,6 +88,8 @@ pub struct Settings {
     pub sampler: Option<String>,
     pub steps: Option<u64>,
     pub guidance: Option<f64>,
+    /// That of the first frame of a video, from which it goes to `guidance` in equal distances.
+    pub first_guidance: Option<f64>,
     pub rescale: Option<f64>,
     pub spacing: Option<String>,
     pub offset: Option<u64>,
@@ -110,7 +112,8 @@ impl Part {
 impl Network {
     /// Of a graph whose parts are the labelled calls in its body. `describe` says what is known of each definition.
     pub(crate) fn of_calls(graph: Graph, describe: impl Fn(FileId, &str) -> Described) -> Self {
-        let is_part = |scope: &crate::ir::Scope| scope.parent == Some(ROOT) && !scope.path.is_empty();
+        let is_part =
+            |scope: &Scope| scope.parent == Some(ROOT) && scope.kind == ScopeKind::Block && !scope.path.is_empty();
         let mut parts: Vec<Part> = vec![];
         for scope in graph.scope_ids().map(|id| graph.scope(id)).filter(|scope| is_part(scope)) {
             let prefix = format!("{}.", scope.path);

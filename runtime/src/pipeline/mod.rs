@@ -215,6 +215,7 @@ struct Plan<'p> {
     interface: Interface,
     method: Method,
     guidance: f64,
+    first_guidance: Option<f64>,
     rescale: f64,
     window: Window,
 }
@@ -232,6 +233,7 @@ impl<'p> Plan<'p> {
             interface,
             method,
             guidance: order.choices.guidance.or(settings.guidance).unwrap_or(1.0),
+            first_guidance: settings.first_guidance,
             rescale: order.choices.rescale.or(settings.rescale).unwrap_or(0.0),
             window: Window { from: settings.from.unwrap_or(0.0), until: settings.until.unwrap_or(1.0) },
         })
@@ -260,6 +262,7 @@ impl<'p> Plan<'p> {
             method: self.method.clone(),
             labels: vec![0; order.count],
             guidance: self.guidance,
+            first_guidance: self.first_guidance,
             rescale: self.rescale,
             seed: order.seed,
             start,

@@ -1,6 +1,6 @@
 //! Whether `scheduler_config.json` says of the noise what the process of a network says.
 
-use archc_process::{Curve, Prediction, Process, Schedule};
+use archc_process::{Curve, Precondition, Prediction, Process, Schedule};
 use serde_json::Value;
 
 /// A number that may be off by its last digits is the same.
@@ -45,6 +45,10 @@ pub(super) fn contradictions(config: &Value, process: &Process) -> Vec<String> {
             compare("sigma_min", sigma_min.into());
             compare("sigma_max", sigma_max.into());
         }
+    }
+    // Preconditioned, a network has a prediction of its own.
+    if process.precondition != Precondition::None {
+        return differences;
     }
     match process.prediction {
         Prediction::Eps => compare("prediction_type", "epsilon".into()),

@@ -16,6 +16,7 @@ use crate::init;
 use crate::interface::Interface;
 use crate::session::{Denoiser, Session};
 use archc_compiler::ir::Graph;
+use archc_compiler::types::Kind;
 use archc_process::{Guidance, Network, Output};
 use rand::distr::Distribution;
 use rand_distr::StandardNormal;
@@ -30,6 +31,8 @@ pub struct Order {
     pub labels: Vec<i64>,
     /// 1 asks the network once; everything else needs a prediction without a condition.
     pub guidance: f64,
+    /// The same for the first frame of a video, from which it goes to `guidance` in equal distances.
+    pub first_guidance: Option<f64>,
     /// Share of a guided prediction that gets the deviation of the conditional one (Lin et al. 2024).
     pub rescale: f64,
     pub seed: u64,
@@ -66,7 +69,7 @@ pub fn draw(
 ) -> Result<HostTensor, RunError> {
     let interface = Interface::of(graph)?;
     let plan = order.method.plan(&interface.process)?;
-    let guidance = Guidance::new(order.guidance, order.rescale)?;
+    let guidance = order.guidance()?;
     check(&interface, graph, order)?;
     let visited = visited(&plan, &interface)?;
     let steps = order.window.steps(&visited, &interface.process)?;
@@ -123,6 +126,15 @@ fn visited(plan: &plan::Plan, interface: &Interface) -> Result<Vec<Vec<f32>>, Ru
 }
 
 impl Order {
+    /// One for all of a sample, or one for each frame.
+    fn guidance(&self) -> Result<Vec<Guidance>, RunError> {
+        let Some(first) = self.first_guidance else { return Ok(vec![Guidance::new(self.guidance, self.rescale)?]) };
+        let frames = self.shape.first().copied().unwrap_or(1);
+        let share = |frame: usize| frame as f64 / frames.saturating_sub(1).max(1) as f64;
+        let of = |frame: usize| Guidance::new(first + share(frame) * (self.guidance - first), self.rescale);
+        Ok((0..frames).map(of).collect::<Result<_, _>>()?)
+    }
+
     /// What the first step of some samples is given; unit noise is multiplied by `scale`.
     fn start(&self, own: Range<usize>, width: usize, scale: f64) -> Vec<f32> {
         let scaled = |noise: Vec<f32>| noise.into_iter().map(|noise| (f64::from(noise) * scale) as f32).collect();
@@ -150,6 +162,9 @@ fn check(interface: &Interface, graph: &Graph, order: &Order) -> Result<(), RunE
         problems.push("no samples are asked for".to_owned());
     }
     let guided = order.guidance != 1.0;
+    if order.first_guidance.is_some() && interface.kind(graph) != Some(Kind::Video) {
+        problems.push("only a video has frames that could be guided each".to_owned());
+    }
     if let Start::Noise(given) | Start::Left(given) = &order.start {
         let (count, is_one) = (order.labels.len(), given.shape.first() == Some(&1));
         let rows = if is_one { 1 } else { count };
@@ -198,7 +213,8 @@ struct Model<'a> {
     graph: &'a Graph,
     interface: &'a Interface,
     order: &'a Order,
-    guidance: &'a Guidance,
+    /// For equal parts of a sample.
+    guidance: &'a [Guidance],
     own: Range<usize>,
 }
 
@@ -265,7 +281,11 @@ impl Model<'_> {
             let (mean, spread) = self.halves(own, width);
             if guided {
                 let other = free.chunks(per_sample.max(1)).nth(at).unwrap_or(own);
-                prediction.extend(self.guidance.apply(&mean, &self.halves(other, width).0));
+                let (free, part) = (self.halves(other, width).0, mean.len() / self.guidance.len().max(1));
+                let parts = mean.chunks(part.max(1)).zip(free.chunks(part.max(1)));
+                for (guidance, (own, free)) in self.guidance.iter().zip(parts) {
+                    prediction.extend(guidance.apply(&own.to_vec(), &free.to_vec()));
+                }
             } else {
                 prediction.extend(mean);
             }

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLTemporalDecoder,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
@@ -28,7 +29,9 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
+    StableVideoDiffusionPipeline,
     UNet2DConditionModel,
+    UNetSpatioTemporalConditionModel,
 )
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
@@ -280,9 +283,52 @@ def sd3(folder):
     finish(folder, expected)
 
 
+def svd(folder):
+    """In 16 bits, as it is published. The tower that sees the image is not asked: what it would say is an input."""
+    network = UNetSpatioTemporalConditionModel(
+        sample_size=8,
+        down_block_types=["CrossAttnDownBlockSpatioTemporal"],
+        up_block_types=["CrossAttnUpBlockSpatioTemporal"],
+        block_out_channels=[32],
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=24,
+        layers_per_block=1,
+        cross_attention_dim=16,
+        num_attention_heads=[2],
+        num_frames=3,
+    )
+    vae = AutoencoderKLTemporalDecoder(
+        down_block_types=["DownEncoderBlock2D"] * 2, block_out_channels=[32, 32], layers_per_block=1, sample_size=16
+    )
+    levels = {"sigma_min": 0.002, "sigma_max": 700.0, "use_karras_sigmas": True, "timestep_type": "continuous"}
+    pipeline = StableVideoDiffusionPipeline(
+        vae=random(vae, 1).half().float(),
+        image_encoder=None,
+        unet=random(network, 3).half().float(),
+        scheduler=euler(prediction_type="v_prediction", **levels),
+        feature_extractor=None,
+    )
+    draw = torch.Generator().manual_seed(5)
+    embeds = torch.randn((1, 1, 16), generator=draw)
+    image = torch.rand((1, 3, 16, 32), generator=draw)
+    pipeline._encode_image = lambda *_: torch.cat([torch.zeros_like(embeds), embeds])
+    start = torch.randn((1, 3, 4, 8, 16), generator=draw)
+    order = {"height": 16, "width": 32, "num_frames": 3, "num_inference_steps": 4, "output_type": "latent"}
+    seeded = torch.Generator().manual_seed(9)
+    augmentation = torch.randn(image.shape, generator=torch.Generator().manual_seed(9))
+    left = pipeline(image, latents=start.clone(), generator=seeded, **order).frames
+    frames = pipeline.decode_latents(left, 3, 3).permute(0, 2, 1, 3, 4)
+    expected = {"noise": start, "latents": left, "samples": frames}
+    expected |= {"image": 2 * image - 1, "augmentation": augmentation, "image_embeds": embeds}
+    pipeline.scheduler.save_pretrained(folder / "scheduler")
+    for name, part in {"unet": pipeline.unet, "vae": pipeline.vae}.items():
+        part.half().save_pretrained(folder / name, variant="fp16")
+    finish(folder, expected)
+
+
 def main():
     torch.set_grad_enabled(False)
-    for name in sys.argv[1:] or ["sd15", "sd21", "sdxl", "sd3"]:
+    for name in sys.argv[1:] or ["sd15", "sd21", "sdxl", "sd3", "svd"]:
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
         globals()[name](folder)

@@ -22,14 +22,14 @@ pub struct Found {
     pipeline: DefinitionRef,
 }
 
-/// The pipeline that a spec names: by its name, or as what a file without models begins with.
+/// The pipeline that a spec names, or the first of its file: a model beside it is a part of it.
 pub fn find(spec: &str) -> Option<Found> {
     let (file, name) = target::split(spec);
     let (program, problems) = Program::load(&files::name(Path::new(file)), &Files::default()).ok()?;
     let mut pipelines = program.pipelines().into_iter();
     let found = match name {
         Some(name) => pipelines.find(|own| *own.definition.name.text == *name),
-        None => pipelines.next().filter(|_| program.targets().is_empty()),
+        None => pipelines.next(),
     }?;
     Some(Found { program, problems, pipeline: found })
 }
