@@ -79,6 +79,9 @@ fn order(options: &Sample, pipeline: &Pipeline) -> Result<Order, String> {
     let graph = pipeline.encoder.as_ref().map(|encoder| &encoder.graph);
     let takes_text =
         graph.is_some_and(|graph| graph.inputs.iter().any(|input| graph.node(input.node).ty.kind == Kind::Ids));
+    if !takes_text && options.negative.is_some() {
+        return Err(format!("{} takes no text: leave out --negative", pipeline.name));
+    }
     if takes_text != options.prompt.is_some() {
         return Err(match takes_text {
             true => format!("{} makes samples of a text: give one with --prompt", pipeline.name),
