@@ -4,9 +4,12 @@
 
 use archc_compiler::emit::pytorch;
 use archc_compiler::emit::rust::{Options as Emit, emit_single};
-use archc_compiler::{Compiled, FileId, Options, compile};
+use archc_compiler::{Compiled, FileId, Options, compile, library};
+use archc_grammar::ast::ItemKind;
+use archc_grammar::parse;
 use archc_tests::corpus;
 use archc_tests::report::report;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A spec with small settings.
@@ -119,6 +122,91 @@ fn emitted_ddpm() {
     insta::assert_snapshot!(emitted(&spec("specs/ddpm.arch", None, &[])));
 }
 
+/// What no published network and no example needs.
+const REST: &str = "
+use std.diffusers.{VectorEmbedding}
+use std.edm.{FourierEmbedding, FusedDownsample}
+use std.noise.{log_snr_linear, log_snr_scaled_linear, log_snr_ve, log_snr_flow}
+use std.skip.{token_projection}
+
+model Rest(x: image[4, 8, 8], t: scalar, sigma: scalar, class: vector[6]) -> (tokens[16, 8], vector[8]) {
+    let low = x -> FusedDownsample(8) @low
+    let tokens = token_projection(low -> to_tokens(), low -> silu() -> to_tokens()) @fusion
+    let levels = t -> log_snr_linear() + t -> log_snr_scaled_linear() + sigma -> log_snr_ve() + t -> log_snr_flow()
+    (tokens, levels -> FourierEmbedding(8) @noise + class -> VectorEmbedding(8, \"projection\", 8) @class)
+}
+";
+
+/// The code of each block of the standard library, file by file, as it is first needed by one of the published networks or of
+/// the examples of mechanisms.
+#[test]
+fn emitted_standard_library() {
+    let mut structs: BTreeMap<String, String> = BTreeMap::new();
+    let mut models: Vec<_> = networks().iter().map(|(file, target)| spec(file, target.as_deref(), &[])).collect();
+    let rest = compile("rest.arch", None, &[], &[("rest.arch", REST)], &Options::default());
+    models.push(rest.expect("the source is there"));
+    for model in &models {
+        for (name, code) in blocks(&emitted(model)) {
+            structs.entry(name).or_insert(code);
+        }
+    }
+    for (module, source) in library::STD {
+        let mut text = String::new();
+        for item in parse(source, FileId(0)).file.items {
+            let ItemKind::Definition(definition) = item.kind else { continue };
+            let name = &definition.name.text;
+            match names(name).iter().find_map(|name| structs.get(name)) {
+                Some(code) => text.push_str(code),
+                None => text.push_str(&format!("// `{name}` is written where it is used.\n")),
+            }
+            text.push('\n');
+        }
+        insta::assert_snapshot!(format!("emitted_std_{module}"), text);
+    }
+}
+
+/// Files of published networks with the names of their presets, then the examples of mechanisms.
+fn networks() -> Vec<(String, Option<String>)> {
+    let mut all: Vec<_> = published().into_iter().map(|(file, id)| (file, Some(id))).collect();
+    all.extend(corpus::files("specs/examples/mechanisms", "arch").into_iter().map(|file| (file, None)));
+    all
+}
+
+/// Structs of an emitted model with their configs, and its functions, by name.
+fn blocks(code: &str) -> Vec<(String, String)> {
+    let is_start = |line: &str| line.starts_with("    #[derive(Module, Debug)]") || line.starts_with("    pub fn ");
+    let mut found: Vec<Vec<&str>> = vec![vec![]];
+    let mut comment = vec![];
+    for line in code.lines() {
+        // An item begins with its comment; a module ends with a brace at the margin.
+        if line.starts_with("    ///") {
+            comment.push(line);
+            continue;
+        }
+        if is_start(line) || line == "}" {
+            found.push(vec![]);
+        }
+        if let Some(item) = found.last_mut() {
+            item.append(&mut comment);
+            item.push(line);
+        }
+    }
+    let named = |lines: Vec<&str>| {
+        let header = lines.iter().map(|line| line.trim()).find(|line| line.starts_with("pub "))?;
+        let name = header.split([' ', '<', '(']).nth(2)?.to_owned();
+        let text: Vec<&str> = lines.iter().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+        Some((name, text.join("\n").trim_end().to_owned() + "\n"))
+    };
+    found.into_iter().skip(1).filter_map(named).collect()
+}
+
+/// Names under which a block may have been emitted: that of a struct is in upper case, and has a number where it is taken.
+fn names(block: &str) -> [String; 4] {
+    let word = |word: &str| word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default();
+    let upper: String = block.split('_').map(word).collect();
+    [block.to_owned(), upper.clone(), format!("{block}2"), format!("{upper}2")]
+}
+
 /// The code of a model as `archc build --target pytorch --stdout` prints it.
 fn emitted_pytorch(compiled: &Compiled) -> String {
     let graph = compiled.graph.as_ref().expect("nothing is wrong with it");
@@ -138,17 +226,25 @@ fn emitted_pytorch_ddpm() {
 /// Every published network at its full size, with a place for each of its parameters.
 #[test]
 fn published_networks_are_emitted_for_pytorch() {
+    let networks = published();
+    for (file, id) in &networks {
+        let text = emitted_pytorch(&spec(file, Some(id), &[]));
+        assert!(text.contains("OUTPUTS = (\"out\","), "{id} has no model");
+    }
+    assert_eq!(networks.len(), 23);
+}
+
+/// Files of the networks that there is reference data for, and their presets.
+fn published() -> Vec<(String, String)> {
     let reference = corpus::root().join("tests/reference/tiny");
-    let mut written = 0;
+    let mut found = vec![];
     for entry in std::fs::read_dir(reference).expect("the reference") {
         let folder = entry.expect("a folder");
         let id = folder.file_name().to_string_lossy().into_owned();
         let case = std::fs::read_to_string(folder.path().join("spec.yaml")).expect("a description");
         let name = case.lines().find_map(|line| line.strip_prefix("spec: ")).expect("a spec");
-        let compiled = spec(&format!("specs/{name}"), Some(&id), &[]);
-        let text = emitted_pytorch(&compiled);
-        assert!(text.contains("OUTPUTS = (\"out\","), "{id} has no model");
-        written += 1;
+        found.push((format!("specs/{name}"), id));
     }
-    assert_eq!(written, 23);
+    found.sort();
+    found
 }

@@ -225,6 +225,8 @@ pub(super) fn body(context: &mut Context<'_>, module: &Module) -> Result<Body, E
         });
         let names: Vec<TokenStream> = names.collect();
         statements.extend(match (step, names.as_slice()) {
+            // A factor of one leaves the value as it is.
+            (Step::Op(_), [only]) if value.to_string() == only.to_string() => quote!(),
             (Step::Chunk { .. }, names) => quote!(let [#(#names),*] = #value;),
             (Step::Op(step), [only]) if is_generic(graph, step) => {
                 let ty = tensor_type(graph.node(step.node).ty.kind);
