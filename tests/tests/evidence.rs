@@ -1,7 +1,10 @@
 //! What archc says of the corpus.
 
-use archc_compiler::lint;
+use archc_compiler::{Level, lint};
+use archc_tests::corpus;
 use archc_tests::evidence::{Verdict, mutants, threads};
+use archc_tests::experiment;
+use std::collections::BTreeMap;
 
 /// A rule that is there is right about every thread; one that is missing is shown as missed.
 #[test]
@@ -17,6 +20,35 @@ fn rules_are_right_about_mutated_networks() {
     let verdicts = mutants();
     assert!(verdicts.len() >= 10);
     assert_eq!(wrong(&verdicts), Vec::<String>::new());
+}
+
+/// A rule whose prediction no experiment has confirmed, and whose networks learn as well as their repairs, is a remark; and
+/// every prediction that was not confirmed is owned up to on the page of its rule.
+#[test]
+fn levels_follow_the_experiments() {
+    let report = corpus::read("tests/evidence/report.md");
+    let rows: Vec<Vec<&str>> = report
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+        .collect();
+    let titles: Vec<String> = experiment::all().expect("cases").iter().map(experiment::Case::title).collect();
+    let reported: Vec<&str> = rows.iter().filter_map(|row| row.first().copied()).collect();
+    assert_eq!(reported, titles, "the report is of other cases: cargo build --workspace && target/debug/evidence");
+    let mut outcomes: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+    for row in &rows {
+        let cell = |at: usize| row.get(at).copied().expect("nine columns");
+        let (title, confirmed, learns) = (cell(0), cell(5), cell(8));
+        let rule = title.split(", ").next().unwrap_or(title);
+        let (holds, fails) = outcomes.entry(rule).or_default();
+        *holds |= confirmed == "yes" || learns == "worse";
+        *fails |= confirmed != "yes";
+    }
+    for (id, (holds, fails)) in outcomes {
+        let rule = lint::rule(id).expect("a rule");
+        assert!(holds || rule.level == Level::Info, "{id} is not confirmed, and more than a remark");
+        assert!(!fails || rule.page().contains("## Evidence"), "the page of {id} does not say what is not confirmed");
+    }
 }
 
 fn wrong(verdicts: &[Verdict]) -> Vec<String> {

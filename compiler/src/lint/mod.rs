@@ -39,7 +39,8 @@ pub struct RuleInfo {
     /// `group/name`
     pub id: &'static str,
     pub level: Level,
-    /// Markdown with the headings *What it does*, *Why is this bad*, *Example*, *Use instead*, *Fix*, *References*.
+    /// Markdown with the headings *What it does*, *Why is this bad*, *Example*, *Use instead*, *Fix*, *Evidence*,
+    /// *References*.
     pub doc: &'static str,
     /// Whether it has fixes; its page then says under *Fix* what they do.
     pub fixable: bool,

@@ -24,6 +24,7 @@ pub use recipe::{Precision, Recipe};
 
 use crate::data::DataSet;
 use crate::error::RunError;
+use crate::host::HostTensor;
 use crate::session::Device;
 use archc_compiler::ir::Graph;
 use checkpoint::Checkpoint;
@@ -75,18 +76,30 @@ pub struct Experiment {
     pub movement: BTreeMap<String, f64>,
     /// Why training ended early.
     pub stopped: Option<String>,
+    /// What training may go on from, unless it ended early.
+    pub state: BTreeMap<String, HostTensor>,
 }
 
 /// Trains a model on the CPU and reports how it went: evidence for what is said about a network before it is trained.
-/// Blocks are measured where the recipe watches.
-pub fn experiment(graph: &Arc<Graph>, data: &DataSet, recipe: &Recipe) -> Result<Experiment, RunError> {
+/// Blocks are measured where the recipe watches. Training goes on from the checkpoint, if there is one.
+pub fn experiment(
+    graph: &Arc<Graph>,
+    data: &DataSet,
+    recipe: &Recipe,
+    from: Option<&Checkpoint>,
+) -> Result<Experiment, RunError> {
     let mut found = Experiment::default();
-    let start = open(graph, recipe, Device::Cpu)?.parameters();
+    let mut trainer = open(graph, recipe, Device::Cpu)?;
+    if let Some(checkpoint) = from {
+        trainer.restore(checkpoint.step, &checkpoint.tensors)?;
+    }
+    let start = trainer.parameters();
     let mut last = start.clone();
-    let result = fit(graph, data, recipe, Device::Cpu, None, |report, trainer| {
+    let mut is_first = true;
+    let result = fit(graph, data, recipe, Device::Cpu, from, |report, trainer| {
         found.losses.push(report.loss);
         found.gradient_norms.push(report.gradient_norm);
-        if report.step == 1 {
+        if std::mem::take(&mut is_first) {
             let path = |block: &BlockMoments| graph.scope(block.scope).path.to_string();
             found.blocks = report.blocks.iter().map(|block| (path(block), block.clone())).collect();
         }
@@ -97,7 +110,10 @@ pub fn experiment(graph: &Arc<Graph>, data: &DataSet, recipe: &Recipe) -> Result
         Ok(ControlFlow::Continue(()))
     });
     match result {
-        Ok(trainer) => last = trainer.parameters(),
+        Ok(trainer) => {
+            last = trainer.parameters();
+            found.state = trainer.state();
+        }
         Err(error @ RunError::NotFinite { .. }) => found.stopped = Some(error.to_string()),
         Err(error) => return Err(error),
     }

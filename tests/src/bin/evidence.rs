@@ -2,7 +2,7 @@
 //! cases whose rule contains one of them are trained, and their table is printed.
 
 use archc_tests::corpus::root;
-use archc_tests::experiment::{Case, Outcome, Trial, all, plot, report, run};
+use archc_tests::experiment::{Case, Outcome, Trial, Variant, all, plot, report, run};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -26,6 +26,11 @@ fn work(words: &[String]) -> Result<(), String> {
     let start = Instant::now();
     let is_asked = |case: &Case| words.is_empty() || words.iter().any(|word| case.rule.contains(word.as_str()));
     let cases: Vec<Case> = all()?.into_iter().filter(is_asked).collect();
+    // What cannot be compiled is said before minutes have gone by.
+    for case in &cases {
+        case.graph(Variant::Flagged)?;
+        case.graph(Variant::Fixed)?;
+    }
     let trials = train(&cases)?;
     let outcomes: Vec<Outcome<'_>> =
         cases.iter().zip(&trials).map(|(case, trials)| Outcome::of(case, trials)).collect::<Result<_, _>>()?;
@@ -55,7 +60,7 @@ fn train(cases: &[Case]) -> Result<Vec<Vec<Trial>>, String> {
                     let taken = next.lock().ok().and_then(|mut cases| cases.next());
                     let Some((at, case)) = taken else { break };
                     let found = run(case, SEEDS);
-                    say(&case.rule);
+                    say(&case.title());
                     if let Ok(mut done) = done.lock() {
                         done.push((at, found));
                     }

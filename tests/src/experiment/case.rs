@@ -16,6 +16,12 @@ pub struct Case {
     pub rule: String,
     /// What the rule predicts, in words.
     pub predicts: String,
+    /// What tells this case from another of the same rule.
+    #[serde(default)]
+    pub setting: Option<String>,
+    /// Why the case measures something else than it first did, after a first outcome was known.
+    #[serde(default)]
+    pub revised: Option<String>,
     /// What is measured of it.
     pub metric: Metric,
     /// How the flagged network compares with the fixed one.
@@ -23,6 +29,10 @@ pub struct Case {
     /// Whether both variants minimise the same loss.
     #[serde(default = "yes")]
     pub losses_compare: bool,
+    /// Whether the flagged network takes over what the fixed one was trained to, as if its checkpoint were loaded; both are
+    /// then measured over a last tenth of the updates.
+    #[serde(default)]
+    pub takes_over: bool,
     /// Updates.
     #[serde(default = "steps")]
     pub steps: u64,
@@ -67,11 +77,17 @@ pub fn all() -> Result<Vec<Case>, String> {
     let read = |file: String| serde_yaml::from_str(&corpus::read(&file)).map_err(|error| format!("{file}: {error}"));
     let mut cases: Vec<Case> =
         corpus::files("tests/evidence/cases", "yaml").into_iter().map(read).collect::<Result<_, _>>()?;
-    cases.sort_by(|a, b| a.rule.cmp(&b.rule));
+    cases.sort_by(|a, b| (&a.rule, &a.setting).cmp(&(&b.rule, &b.setting)));
     Ok(cases)
 }
 
 impl Case {
+    /// The rule, and the setting if there are several.
+    pub fn title(&self) -> String {
+        let setting = self.setting.as_ref().map(|setting| format!(", {setting}"));
+        format!("{}{}", self.rule, setting.unwrap_or_default())
+    }
+
     /// The spec of a variant. A repair that replaces nothing is an error.
     pub fn spec(&self, variant: Variant) -> Result<String, String> {
         let mut text = self.spec.clone();

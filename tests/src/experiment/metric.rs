@@ -1,6 +1,6 @@
 //! What is measured of a network in training.
 
-use archc_runtime::train::Experiment;
+use archc_runtime::train::{BlockMoments, Experiment};
 use serde::Deserialize;
 use std::fmt;
 
@@ -22,6 +22,9 @@ pub enum Metric {
     Movement(String),
     /// Mean square at the end of the block of this path, at the first update.
     Activation(String),
+    /// Mean square of the gradient at the end of the first of two blocks, in units of that at the second, at the first
+    /// update.
+    GradientRatio(String, String),
 }
 
 impl Metric {
@@ -46,11 +49,8 @@ impl Metric {
                 }
                 Ok((moved.iter().map(|moved| moved * moved).sum::<f64>() / moved.len() as f64).sqrt())
             }
-            Metric::Activation(path) => {
-                let known = || found.blocks.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                let block = found.blocks.get(path);
-                block.map(|block| block.activation).ok_or_else(|| format!("no block `{path}` among {}", known()))
-            }
+            Metric::Activation(path) => block(found, path).map(|block| block.activation),
+            Metric::GradientRatio(first, second) => Ok(block(found, first)?.gradient / block(found, second)?.gradient),
         }
     }
 }
@@ -65,8 +65,14 @@ impl fmt::Display for Metric {
             Metric::Unmoved => f.write_str("share of tensors that never move"),
             Metric::Movement(word) => write!(f, "movement of `{word}`"),
             Metric::Activation(path) => write!(f, "mean square after `{path}`"),
+            Metric::GradientRatio(first, second) => write!(f, "gradient after `{first}` by that after `{second}`"),
         }
     }
+}
+
+fn block<'f>(found: &'f Experiment, path: &str) -> Result<&'f BlockMoments, String> {
+    let known = || found.blocks.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    found.blocks.get(path).ok_or_else(|| format!("no block `{path}` among {}", known()))
 }
 
 /// Mean loss over the last tenth of the updates; infinite if training broke off.

@@ -34,14 +34,23 @@ fn panel(area: &Area<'_>, case: &Case, trials: &[Trial]) -> Result<(), Box<dyn s
     let values = || lines.iter().flat_map(|(_, line)| line.iter().map(|(_, loss)| *loss));
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
     let (low, high) = if low < high { (low, high) } else { (1e-3, 1.0) };
+    let updates =
+        trials.iter().map(|trial| trial.flagged.losses.len().max(trial.fixed.losses.len())).max().unwrap_or(1);
     let mut chart = ChartBuilder::on(area)
-        .caption(&case.rule, ("sans-serif", 13))
+        .caption(case.title(), ("sans-serif", 13))
         .margin(6)
         .x_label_area_size(18)
         .y_label_area_size(44)
-        .build_cartesian_2d(0.0..case.steps as f64, (low / 1.05..high * 1.05).log_scale())?;
+        .build_cartesian_2d(0.0..updates as f64, (low / 1.05..high * 1.05).log_scale())?;
     let loss = |value: &f64| if (0.01..100.0).contains(value) { format!("{value:.2}") } else { format!("{value:.0e}") };
-    chart.configure_mesh().disable_mesh().x_labels(3).y_labels(4).y_label_formatter(&loss).draw()?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .x_labels(3)
+        .y_labels(4)
+        .y_label_formatter(&loss)
+        .x_label_formatter(&|update| format!("{update:.0}"))
+        .draw()?;
     for (colour, line) in lines {
         chart.draw_series(LineSeries::new(line, colour))?;
     }

@@ -14,7 +14,7 @@ pub fn report(outcomes: &[Outcome<'_>], seeds: u64) -> String {
          <!-- Written by `evidence`: cargo build --workspace && target/debug/evidence -->\n\n\
          Small networks that a rule finds fault with, trained beside their repairs on 1797 images of digits, 8 x 8, with {seeds}\n\
          seeds each. What is measured, the direction and the least factor stand in `cases`, and were chosen before anything\n\
-         was trained. A prediction is confirmed if every seed reaches the factor. Beside it stands what became of the loss over\n\
+         was trained, but for the cases that are marked as revised below. A prediction is confirmed if every seed reaches the factor. Beside it stands what became of the loss over\n\
          the last tenth of the updates: worse or better where every seed agrees by more than 3 %. Figures are means and\n\
          standard deviations over the seeds. Networks this small and runs this short say nothing about the size of an effect\n\
          elsewhere.\n\n\
@@ -39,7 +39,7 @@ pub fn report(outcomes: &[Outcome<'_>], seeds: u64) -> String {
         let _ = writeln!(
             text,
             "| `{}` | {} | {expect} | {} | {} | {confirmed} | {} | {} | {effect} |",
-            own.case.rule,
+            own.case.title(),
             own.case.metric,
             summary(&own.metric.flagged),
             summary(&own.metric.fixed),
@@ -49,7 +49,14 @@ pub fn report(outcomes: &[Outcome<'_>], seeds: u64) -> String {
     }
     text.push_str("\nWhat each rule predicts:\n\n");
     for own in outcomes {
-        let _ = writeln!(text, "* `{}`: {}.", own.case.rule, own.case.predicts);
+        let _ = writeln!(text, "* `{}`: {}.", own.case.title(), own.case.predicts);
+    }
+    let revised: Vec<_> = outcomes.iter().filter_map(|own| Some((own, own.case.revised.as_ref()?))).collect();
+    if !revised.is_empty() {
+        text.push_str("\nRevised after a first outcome was known:\n\n");
+    }
+    for (own, why) in revised {
+        let _ = writeln!(text, "* `{}`: {why}.", own.case.title());
     }
     text
 }

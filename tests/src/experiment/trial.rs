@@ -4,7 +4,8 @@ use super::case::{Case, Variant};
 use crate::corpus;
 use archc_runtime::Interface;
 use archc_runtime::data::{self, Source};
-use archc_runtime::train::{Experiment, experiment};
+use archc_runtime::train::checkpoint::Checkpoint;
+use archc_runtime::train::{Experiment, Recipe, experiment};
 use std::sync::Arc;
 
 /// Both variants of a case with one seed: the same batches, and the same start where both have a parameter.
@@ -18,18 +19,26 @@ pub struct Trial {
 pub fn run(case: &Case, seeds: u64) -> Result<Vec<Trial>, String> {
     (0..seeds)
         .map(|seed| {
-            let trained = |variant| train(case, variant, seed);
-            Ok(Trial { flagged: trained(Variant::Flagged)?, fixed: trained(Variant::Fixed)? })
+            let mut recipe = case.recipe(seed);
+            let trained = |variant, recipe: &Recipe, from: Option<&Checkpoint>| train(case, variant, recipe, from);
+            let fixed = trained(Variant::Fixed, &recipe, None)?;
+            if !case.takes_over {
+                return Ok(Trial { flagged: trained(Variant::Flagged, &recipe, None)?, fixed });
+            }
+            let from = Checkpoint { step: recipe.steps, tensors: fixed.state };
+            recipe.steps += recipe.steps.div_ceil(10);
+            let on = |variant| trained(variant, &recipe, Some(&from));
+            Ok(Trial { flagged: on(Variant::Flagged)?, fixed: on(Variant::Fixed)? })
         })
         .collect()
 }
 
-fn train(case: &Case, variant: Variant, seed: u64) -> Result<Experiment, String> {
+fn train(case: &Case, variant: Variant, recipe: &Recipe, from: Option<&Checkpoint>) -> Result<Experiment, String> {
     let graph = Arc::new(case.graph(variant)?);
     let explain = |error| format!("{}, {variant:?}: {error}", case.rule);
     let interface = Interface::of(&graph).map_err(explain)?;
     let source = Source { labels: None, range: Some((0.0, 16.0)) };
     let digits = corpus::root().join("tests/data/digits.npz");
     let digits = data::read(&digits, &source, &graph, &interface).map_err(explain)?;
-    experiment(&graph, &digits, &case.recipe(seed)).map_err(explain)
+    experiment(&graph, &digits, recipe, from).map_err(explain)
 }

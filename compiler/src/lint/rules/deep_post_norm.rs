@@ -47,6 +47,12 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Evidence
+    ///
+    /// 18 transformer layers on images of digits, at a learning rate of 3e-3 without warm-up, do not learn (loss 1.58, with the
+    /// norm in the branches 0.77). At 1e-3 one seed in three learns worse, and 32 layers of MLPs without attention learn as well
+    /// as with pre-norm (`tests/evidence/report.md`): it is attention and the learning rate that make it fail.
+    ///
     /// ## References
     ///
     /// * Xiong et al., *On Layer Normalization in the Transformer Architecture*, ICML 2020.

@@ -46,13 +46,21 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Evidence
+    ///
+    /// A remark, because small experiments do not confirm it: with a transformer on images of digits the loss of flow matching
+    /// is the same up to 1 %, that of predicting noise up to 3 % (`tests/evidence/report.md`). The noise of an image tells its
+    /// level as well: EDM's networks train with such an embedding, and most networks degrade gracefully without any condition
+    /// on the noise (Sun et al. 2025).
+    ///
     /// ## References
     ///
     /// * willisma/SiT#24: times from 0 to 1 in an embedding made for 0 to 1000.
     /// * Karras et al., *Analyzing and Improving the Training Dynamics of Diffusion Models*, CVPR 2024: EDM2 replaces the
     ///   positional embedding of EDM, of effective rank 1.3, by Fourier features. EDM trains well all the same.
+    /// * Sun et al., *Is Noise Conditioning Necessary for Denoising Generative Models?*, ICML 2025.
     /// * Tancik et al., *Fourier Features Let Networks Learn High Frequency Functions*, NeurIPS 2020.
-    "process/degenerate-time-embedding", Warning
+    "process/degenerate-time-embedding", Info
     pub struct DegenerateTimeEmbedding {
         place: Span,
         schedule: Span,

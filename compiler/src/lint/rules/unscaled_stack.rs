@@ -63,6 +63,12 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Evidence
+    ///
+    /// A remark, because small experiments do not confirm it: with eight skips on images of digits neither the largest gradient
+    /// nor, at a learning rate of 5e-3, the loss differs for every seed (`tests/evidence/report.md`). The networks that ScaleLong
+    /// shows to oscillate are deeper and wider.
+    ///
     /// ## References
     ///
     /// * Huang et al., *ScaleLong: Towards More Stable Training of Diffusion Model via Scaling Network Long Skip
@@ -70,7 +76,7 @@ rule! {
     /// * lucidrains/voicebox-pytorch#23: a skip transformer trains at 12 layers and not at 24.
     /// * YuchuanTian/U-DiT#7: block-wise skips converge very slowly.
     /// * To confirm: the norm of a middle feature over the first two hundred steps of `archc train SPEC`.
-    "skip/unscaled-stack", Warning
+    "skip/unscaled-stack", Info
     pub struct UnscaledStack {
         first: Span,
         saved: Span,

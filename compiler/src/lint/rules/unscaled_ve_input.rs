@@ -47,6 +47,11 @@ rule! {
     /// Lets the process precondition the network for data of the declared deviation, or of 0.5, and weigh its loss to fit (unsafe:
     /// the network is trained for something else).
     ///
+    /// ## Evidence
+    ///
+    /// Small convolutions on images of digits learn worse with every seed, by a factor of 1.36 in the loss where 1.5 was expected
+    /// (`tests/evidence/report.md`).
+    ///
     /// ## References
     ///
     /// * Karras et al., *Elucidating the Design Space of Diffusion-Based Generative Models*, NeurIPS 2022, section 5.
