@@ -3,7 +3,8 @@
 #![cfg(feature = "run")]
 
 use archc_runtime::HostTensor;
-use archc_runtime::tensors::TensorFile;
+use archc_runtime::tensors::{TensorFile, write};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -141,11 +142,16 @@ fn tensor(file: &Path, name: &str) -> HostTensor {
 /// Runs a pipeline, the first of its file or another one, from the noise of its folder, and compares with what diffusers
 /// made in as many steps.
 fn agrees(name: &str, pipeline: Option<&str>, expected: &str, arguments: &[&str]) {
-    let (mut place, folder) = (Place::of(name), published(name));
+    agrees_in(&published(name), name, pipeline, expected, arguments);
+}
+
+/// The same with the weights of another folder.
+fn agrees_in(folder: &Path, name: &str, pipeline: Option<&str>, expected: &str, arguments: &[&str]) {
+    let mut place = Place::of(name);
     place.pipeline = pipeline.map(str::to_owned);
-    let expected = folder.join(expected);
+    let expected = published(name).join(expected);
     let inputs = expected.to_str().expect("a path");
-    let run = place.sample(&folder, &[arguments, &["--inputs", inputs]].concat());
+    let run = place.sample(folder, &[arguments, &["--inputs", inputs]].concat());
     assert_eq!(run.code, 0, "{}", run.err);
     let off = ["latents", "samples"].map(|what| {
         let (made, wanted) = (place.made(what), tensor(&expected, what));
@@ -214,6 +220,45 @@ fn copy(name: &str) -> tempfile::TempDir {
         }
     }
     copy
+}
+
+/// All tensors of a file.
+fn tensors(path: &Path) -> BTreeMap<String, HostTensor> {
+    let file = TensorFile::open(path).expect("a file of tensors");
+    let tensors = file.tensors().expect("tensors");
+    tensors.names().into_iter().map(|name| (name.clone(), tensors.read(&name).expect("a tensor"))).collect()
+}
+
+#[test]
+fn weights_may_be_in_several_files_and_have_earlier_names() {
+    let folder = copy("sd15");
+    let name = "diffusion_pytorch_model.safetensors";
+    let early = |name: String| {
+        let today = [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")];
+        today.iter().fold(name, |name, (now, before)| name.replace(now, before))
+    };
+    let vae = folder.path().join("vae").join(name);
+    let renamed = tensors(&vae).into_iter().map(|(name, tensor)| (early(name), tensor)).collect();
+    write(&vae, &renamed).expect("written");
+    let encoder = folder.path().join("text_encoder/model.safetensors");
+    let mut with_ids = tensors(&encoder);
+    let ids = HostTensor::i64(vec![1, 77], (0..77).collect());
+    with_ids.insert("text_model.embeddings.position_ids".to_owned(), ids);
+    write(&encoder, &with_ids).expect("written");
+
+    let unet = folder.path().join("unet");
+    let mut first = tensors(&unet.join(name));
+    let second = first.split_off("mid_block");
+    std::fs::remove_file(unet.join(name)).expect("removed");
+    let mut map = serde_json::Map::new();
+    for (file, tensors) in [("one.safetensors", first), ("two.safetensors", second)] {
+        write(&unet.join(file), &tensors).expect("written");
+        map.extend(tensors.into_keys().map(|name| (name, file.into())));
+    }
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    std::fs::write(unet.join(format!("{name}.index.json")), index).expect("written");
+    let arguments = ["--prompt", PROMPT, "--negative", "blurry", "--steps", "5"];
+    agrees_in(folder.path(), "sd15", None, EXPECTED, &arguments);
 }
 
 /// Runs a pipeline that cannot run, and looks for what it says of that.
