@@ -110,7 +110,7 @@ pub enum Emitted {
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Specs, or folders with specs; `FILE#name` for one model or preset alone
+    /// Specs, or folders with specs; `FILE#name` for one model, preset or pipeline alone
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     #[arg(long, value_enum, default_value_t = CheckFormat::Pretty)]

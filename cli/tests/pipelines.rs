@@ -222,6 +222,27 @@ fn copy(name: &str) -> tempfile::TempDir {
     copy
 }
 
+#[test]
+fn other_commands_say_what_a_pipeline_is() {
+    let place = Place::of("sdxl");
+    let archc = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_archc"));
+        let output = command.args(arguments).current_dir(place.folder.path()).output().expect("the program runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().expect("an exit code"), String::from_utf8_lossy(&text).into_owned())
+    };
+    assert_eq!(archc(&["check", "sdxl.arch#sdxl_refined"]), (0, "1 file checked, nothing to report\n".to_owned()));
+    let (code, text) = archc(&["ir", "sdxl.arch#sdxl"]);
+    assert!(code == FAILURE && text.contains("`sdxl` is a pipeline"), "{text}");
+    let (code, text) = archc(&["ir", "sdxl.arch"]);
+    assert!(code == FAILURE && text.contains("only pipelines"), "{text}");
+    let (code, text) = archc(&["models", "sdxl.arch"]);
+    assert!(
+        code == 0 && text.contains("sdxl.arch#sdxl_refined") && text.contains("tokenizer_2: ids[77, 530]"),
+        "{text}"
+    );
+}
+
 /// All tensors of a file.
 fn tensors(path: &Path) -> BTreeMap<String, HostTensor> {
     let file = TensorFile::open(path).expect("a file of tensors");

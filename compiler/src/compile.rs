@@ -3,6 +3,7 @@
 use crate::elaborate::{Budget, Settings, elaborate, elaborate_pipeline};
 use crate::ir::Graph;
 use crate::lint;
+use crate::pipeline::Pipeline;
 use crate::program::{Program, Target};
 use crate::settings;
 use crate::source::{SourceError, Sources};
@@ -107,6 +108,35 @@ pub fn compile(
     }
     tidy(&mut diagnostics);
     Ok(Compiled { program, target: Some(found), graph, diagnostics })
+}
+
+/// A pipeline of a source.
+#[derive(Debug)]
+pub struct CompiledPipeline {
+    pub program: Program,
+    /// There is one unless a diagnostic is an error.
+    pub pipeline: Option<Pipeline>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Compiles one pipeline: the one of that name, or the first of the source; nothing where there is none. `settings` are
+/// sizes of the networks that take noise away.
+pub fn compile_pipeline(
+    source: &str,
+    name: Option<&str>,
+    settings: &Settings,
+    sources: &(impl Sources + ?Sized),
+    options: &Options,
+) -> Result<Option<CompiledPipeline>, SourceError> {
+    let (program, mut diagnostics) = Program::load(source, sources)?;
+    let mut pipelines = program.pipelines().into_iter();
+    let found = pipelines.find(|own| name.is_none_or(|name| *own.definition.name.text == *name));
+    let Some(found) = found else { return Ok(None) };
+    let elaborated = elaborate_pipeline(&program, &found, settings, options.budget);
+    merge(&mut diagnostics, elaborated.diagnostics);
+    tidy(&mut diagnostics);
+    let pipeline = elaborated.pipeline.filter(|_| !has_errors(&diagnostics));
+    Ok(Some(CompiledPipeline { program, pipeline, diagnostics }))
 }
 
 /// Checks a source: its text, its names, and every model and preset in it. Reports `#[allow]`s that none of them needs.

@@ -23,4 +23,6 @@ pub mod types;
 pub mod words;
 
 pub use archc_grammar::{Diagnostic, Edit, FileId, Fix, Frame, Label, Level, Safety, Span};
-pub use compile::{Checked, CompileError, Compiled, Options, check, compile, has_errors};
+pub use compile::{
+    Checked, CompileError, Compiled, CompiledPipeline, Options, check, compile, compile_pipeline, has_errors,
+};

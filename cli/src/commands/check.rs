@@ -5,10 +5,12 @@ use crate::args::{Check, CheckFormat};
 use crate::files;
 use crate::render::{self, JsonDiagnostic};
 use crate::{Outcome, github, output, sarif, target};
+use archc_compiler::elaborate::Settings;
+use archc_compiler::program::Program;
 use archc_compiler::settings::{Setting, patterns};
 use archc_compiler::source::Files;
 use archc_compiler::suggest::did_you_mean;
-use archc_compiler::{CompileError, Level, Options, check, compile};
+use archc_compiler::{CompileError, Diagnostic, Level, Options, check, compile, compile_pipeline};
 use serde::Serialize;
 use std::path::Path;
 
@@ -79,8 +81,7 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
         let checked = match one_model(&path) {
             Some((file, name)) => {
                 let options = declared.of_spec(Path::new(&file))?;
-                compile(&files::name(Path::new(&file)), Some(&name), &settings, &Files::default(), &options)
-                    .map(|compiled| (compiled.program, compiled.diagnostics))
+                one(&files::name(Path::new(&file)), &name, &settings, &options)
             }
             None => check(&files::name(&path), &settings, &Files::default(), &declared.of_spec(&path)?)
                 .map(|checked| (checked.program, checked.diagnostics))
@@ -131,7 +132,22 @@ pub fn run(options: &Check) -> Result<Outcome, String> {
     })
 }
 
-/// File and name of `FILE#name`, which checks one model or preset of a file.
+/// Checks one model, preset or pipeline of a file.
+fn one(
+    file: &str,
+    name: &str,
+    settings: &Settings,
+    options: &Options,
+) -> Result<(Program, Vec<Diagnostic>), CompileError> {
+    let sources = Files::default();
+    if let Some(found) = compile_pipeline(file, Some(name), settings, &sources, options)? {
+        return Ok((found.program, found.diagnostics));
+    }
+    let compiled = compile(file, Some(name), settings, &sources, options)?;
+    Ok((compiled.program, compiled.diagnostics))
+}
+
+/// File and name of `FILE#name`, which checks one model, preset or pipeline of a file.
 fn one_model(path: &Path) -> Option<(String, String)> {
     let text = path.to_string_lossy();
     match target::split(&text) {

@@ -22,7 +22,8 @@ pub fn run(options: &Sample) -> Result<Outcome, String> {
     super::run::can_write(&options.out)?;
     let folder = Path::new(&options.spec);
     let is_run = run_folder::manifest(folder).is_file();
-    if let Some(found) = pipeline::find(&options.spec).filter(|_| !is_run) {
+    let found = if is_run { None } else { pipeline::find(options)? };
+    if let Some(found) = found {
         return pipeline::run(options, found);
     }
     if options.prompt.is_some() || options.negative.is_some() {

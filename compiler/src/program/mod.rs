@@ -187,7 +187,10 @@ impl Program {
     pub fn target(&self, name: Option<&str>) -> Result<Target, String> {
         let targets = self.targets();
         match name {
-            None => targets.into_iter().next().ok_or_else(|| "this file holds no model".to_owned()),
+            None => targets.into_iter().next().ok_or_else(|| {
+                let none = "this file holds no model".to_owned();
+                if self.pipelines().is_empty() { none } else { format!("{none}, only pipelines for `archc sample`") }
+            }),
             Some(name) => {
                 let known: Vec<&str> = targets.iter().map(|target| &*target.name).collect();
                 let message = || {

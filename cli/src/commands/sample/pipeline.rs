@@ -3,39 +3,31 @@
 use super::{SAMPLES, conditions, progress, write};
 use crate::args::{Sample, Settings};
 use crate::{Outcome, files, output, render, target};
-use archc_compiler::elaborate::{Budget, elaborate_pipeline};
 use archc_compiler::pipeline::Pipeline;
-use archc_compiler::program::{DefinitionRef, Program};
 use archc_compiler::source::Files;
 use archc_compiler::types::Kind;
-use archc_compiler::{Diagnostic, has_errors};
+use archc_compiler::{CompiledPipeline, Level, Options, compile_pipeline};
 use archc_runtime::Device;
 use archc_runtime::pipeline::{Choices, Engine, Order};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-/// A pipeline as it is written.
-pub struct Found {
-    program: Program,
-    problems: Vec<Diagnostic>,
-    pipeline: DefinitionRef,
-}
-
 /// The pipeline that a spec names, or the first of its file: a model beside it is a part of it.
-pub fn find(spec: &str) -> Option<Found> {
-    let (file, name) = target::split(spec);
-    let (program, problems) = Program::load(&files::name(Path::new(file)), &Files::default()).ok()?;
-    let mut pipelines = program.pipelines().into_iter();
-    let found = match name {
-        Some(name) => pipelines.find(|own| *own.definition.name.text == *name),
-        None => pipelines.next(),
-    }?;
-    Some(Found { program, problems, pipeline: found })
+pub fn find(options: &Sample) -> Result<Option<CompiledPipeline>, String> {
+    let settings = target::settings(&Settings { set: options.set.clone(), budget: None, config: None })?;
+    let (file, name) = target::split(&options.spec);
+    let file = files::name(Path::new(file));
+    // A file that cannot be read is no model either, and reported as such.
+    Ok(compile_pipeline(&file, name, &settings, &Files::default(), &Options::default()).ok().flatten())
 }
 
-pub fn run(options: &Sample, found: Found) -> Result<Outcome, String> {
-    let Some(pipeline) = compiled(options, found)? else { return Ok(Outcome::Findings) };
+pub fn run(options: &Sample, found: CompiledPipeline) -> Result<Outcome, String> {
+    let Some(pipeline) = found.pipeline else {
+        let errors: Vec<_> = found.diagnostics.into_iter().filter(|problem| problem.level == Level::Error).collect();
+        render::pretty_to_stderr(&errors, &found.program.sources);
+        return Ok(Outcome::Findings);
+    };
     if !options.labels.is_empty() {
         return Err("a pipeline has no classes, so there is no use for --labels".to_owned());
     }
@@ -59,20 +51,6 @@ pub fn run(options: &Sample, found: Found) -> Result<Outcome, String> {
     output::line(format!("{} {what} of {name}: {seconds:.1} s", order.count));
     write(options, BTreeMap::from([(SAMPLES.to_owned(), made.samples), ("latents".to_owned(), made.latents)]))?;
     Ok(Outcome::Clean)
-}
-
-/// The pipeline, or its errors on standard error.
-fn compiled(options: &Sample, found: Found) -> Result<Option<Pipeline>, String> {
-    let Found { program, mut problems, pipeline } = found;
-    let settings = target::settings(&Settings { set: options.set.clone(), budget: None, config: None })?;
-    let elaborated = elaborate_pipeline(&program, &pipeline, &settings, Budget::default());
-    problems.extend(elaborated.diagnostics);
-    problems.retain(|problem| has_errors(std::slice::from_ref(problem)));
-    if problems.is_empty() {
-        return Ok(elaborated.pipeline);
-    }
-    render::pretty_to_stderr(&problems, &program.sources);
-    Ok(None)
 }
 
 fn order(options: &Sample, pipeline: &Pipeline) -> Result<Order, String> {

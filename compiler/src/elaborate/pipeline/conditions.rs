@@ -57,7 +57,14 @@ impl<'p> Cutter<'p> {
         };
         let result = Statement { allows: vec![], kind: StatementKind::Expr(Expr { kind, span }), span };
         let statements = pieces.before.iter().cloned().chain([result]).collect();
-        let network = self.model(self.found.definition.parameters.clone(), statements)?;
+        let known = self.diagnostics.len();
+        let network = self.model(self.found.definition.parameters.clone(), statements);
+        for problem in self.diagnostics.iter_mut().skip(known).filter(|problem| problem.id == "model/no-output") {
+            problem.id = CONDITION.into();
+            problem.message = "a condition is a tensor, or a list of numbers".to_owned();
+            problem.help = None;
+        }
+        let network = network?;
         if network.graph.outputs.len() != count {
             return self.error(CONDITION, "a condition is one tensor", span, "one of these is a list");
         }
