@@ -122,11 +122,24 @@ fn emitted_networks_are_the_released_ones() {
         let _ = writeln!(modules, "#[test]\nfn {id}_equals_the_released_code() {{\n    {id}::check();\n}}\n");
     }
     write(&folder.join("networks.rs"), &modules);
-    let status = Command::new(env!("CARGO"))
-        .args(["test", "--offline", "--workspace", "--features", "archc-emitted/generated", "--test", "networks"])
-        .current_dir(root())
-        .env("ARCHC_EMITTED", &folder)
-        .status();
-    assert!(status.expect("cargo runs").success(), "emitted networks do not compile or are not the same");
+    assert!(cargo("test", &folder, &[]), "emitted networks do not compile or are not the same");
+    // Clippy is no part of a minimal toolchain.
+    if Command::new(env!("CARGO")).args(["clippy", "--version"]).output().is_ok_and(|found| found.status.success()) {
+        // Shapes are known where they are indexed, and types have the names of the blocks.
+        let but = ["clippy::indexing_slicing", "clippy::upper_case_acronyms"].map(|lint| format!("-A{lint}"));
+        let flags: Vec<&str> = ["--", "-Dwarnings"].into_iter().chain(but.iter().map(String::as_str)).collect();
+        assert!(cargo("clippy", &folder, &flags), "clippy finds fault with emitted networks");
+    }
     assert_eq!(problems, Vec::<String>::new());
+}
+
+/// Runs a command of cargo on the test crate with the emitted networks; whether it succeeds.
+fn cargo(command: &str, networks: &Path, flags: &[&str]) -> bool {
+    let run = Command::new(env!("CARGO"))
+        .args([command, "--offline", "--workspace", "--features", "archc-emitted/generated", "--test", "networks"])
+        .args(flags)
+        .current_dir(root())
+        .env("ARCHC_EMITTED", networks)
+        .status();
+    run.expect("cargo runs").success()
 }
