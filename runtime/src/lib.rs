@@ -17,6 +17,7 @@ pub mod constraint;
 pub mod data;
 pub mod error;
 pub mod execute;
+mod fold;
 mod halves;
 pub mod host;
 pub mod init;

@@ -6,6 +6,7 @@
 //! layer; everything else is kept as published.
 
 use crate::Value;
+use crate::fold::Divisors;
 use crate::init;
 use crate::kernels::Kernels;
 use archc_compiler::ir::{Graph, ParameterId};
@@ -299,7 +300,9 @@ impl<B: Backend> GraphModule<B> {
 
 impl<B: Kernels> GraphModule<B> {
     /// Parameters from elsewhere, for a graph and for the same graph optimised: what is one parameter there is in memory
-    /// once, and the parameters of the graph as it is are parts of it. Each is let go of when it has been copied.
+    /// once, and the parameters of the graph as it is are parts of it. Each is let go of when it has been copied. What has
+    /// been folded is the only one in memory too: the parameter that it was is made of it, but for rounding, when it is
+    /// first read.
     pub fn load_both<E>(
         graph: &Graph,
         optimized: &Optimized,
@@ -307,10 +310,17 @@ impl<B: Kernels> GraphModule<B> {
         mut load: impl FnMut(&Slot) -> Result<Vec<f32>, E>,
     ) -> Result<(Self, Self), E> {
         let slots = Arc::new(slots(graph));
-        let mut joints = joints(&slots, optimized);
+        let optimized_slots = Arc::new(self::slots(&optimized.graph));
+        let held = held(&slots, &optimized_slots, optimized);
+        let mut joints = joints(&held, &optimized_slots, optimized);
         let mut parameters = Vec::with_capacity(slots.len());
-        for (at, slot) in slots.iter().enumerate() {
-            let own = AnyParam::initialized(slot.id(), slot.to_stored(load(slot)?), slot.trainable, device);
+        let mut folded = vec![];
+        for (at, (slot, held)) in slots.iter().zip(&held).enumerate() {
+            let mut data = load(slot)?;
+            if let Some(fold) = optimized.folds.get(&ParameterId(at as u32)) {
+                folded.push((at, Divisors::of(*fold, &slot.shape, &mut data)));
+            }
+            let own = AnyParam::initialized(slot.id(), held.to_stored(data), slot.trainable, device);
             let found = joints.iter_mut().find_map(|joint| joint.start_of(at).map(|start| (joint, start)));
             let Some((joint, start)) = found else {
                 parameters.push(own);
@@ -330,14 +340,47 @@ impl<B: Kernels> GraphModule<B> {
             }
         }
         let mut wholes = joints.into_iter();
-        let optimized_slots = Arc::new(self::slots(&optimized.graph));
         let joined = optimized_slots.iter().zip(&optimized.parameters).filter_map(|(slot, sources)| match &**sources {
             [one] => parameters.get(one.index()).cloned(),
             _ => Some(AnyParam::of(slot.id(), wholes.next()?.whole?, slot.trainable)),
         });
         let joined = Self { parameters: joined.collect(), slots: optimized_slots };
+        for (at, divisors) in folded {
+            if let (Some(slot), Some(held), Some(own)) = (slots.get(at), held.get(at), parameters.get_mut(at)) {
+                *own = unfolded(own.primitive(), (slot, held), divisors, device);
+            }
+        }
         Ok((Self { slots, parameters }, joined))
     }
+}
+
+/// Slots of a graph's parameters, in the layout in which the optimised graph's hold them.
+fn held(own: &[Slot], optimized_slots: &[Slot], optimized: &Optimized) -> Vec<Slot> {
+    let mut held = own.to_vec();
+    for (slot, sources) in optimized_slots.iter().zip(&optimized.parameters) {
+        for id in sources {
+            if let Some(held) = held.get_mut(id.index()) {
+                held.layout = slot.layout;
+            }
+        }
+    }
+    held
+}
+
+/// The parameter that a folded one was, made when it is first read.
+fn unfolded<B: Backend>(
+    folded: B::FloatTensorPrimitive,
+    (slot, held): (&Slot, &Slot),
+    divisors: Divisors,
+    device: &B::Device,
+) -> AnyParam<B> {
+    let (own, held) = (slot.clone(), held.clone());
+    let draw = move || {
+        let mut data = held.to_published(Value::<B>::Float(folded.clone()).to_host().to_f32());
+        divisors.undo(&mut data);
+        own.to_stored(data)
+    };
+    AnyParam::lazy(slot.id(), &slot.stored_shape(), slot.trainable, device, draw)
 }
 
 /// Parameters that are one in an optimised graph.
@@ -364,9 +407,9 @@ impl<P> Joint<P> {
 }
 
 /// What is joined, in the order of the optimised graph's parameters.
-fn joints<P>(own: &[Slot], optimized: &Optimized) -> Vec<Joint<P>> {
-    let several = slots(&optimized.graph).into_iter().zip(&optimized.parameters).filter(|(_, held)| held.len() > 1);
-    let joint = |(slot, held): (Slot, &Vec<ParameterId>)| {
+fn joints<P>(own: &[Slot], optimized_slots: &[Slot], optimized: &Optimized) -> Vec<Joint<P>> {
+    let several = optimized_slots.iter().zip(&optimized.parameters).filter(|(_, held)| held.len() > 1);
+    let joint = |(slot, held): (&Slot, &Vec<ParameterId>)| {
         // The first axis of the published layout.
         let axis = if slot.layout == Layout::Transposed { 1 } else { 0 };
         let mut start = 0;

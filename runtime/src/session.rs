@@ -105,7 +105,8 @@ pub trait Session {
     /// What a large matrix product reaches on this device, in floating-point operations per second.
     fn matmul_ceiling(&self) -> f64;
 
-    /// The elements of every parameter by published name; none of a model in 16 bits.
+    /// The elements of every parameter by published name, but for rounding where passes have folded what is done to it;
+    /// none of a model in 16 bits.
     fn parameters(&self) -> Vec<(String, HostTensor)>;
 }
 
@@ -346,7 +347,8 @@ fn largest_class(graph: &Graph, node: NodeId) -> Option<i64> {
 
 impl<B: Kernels> Session for Engine<B> {
     fn materialize(&self) {
-        if let Some(module) = &self.module {
+        // What evaluates is there from the start.
+        if let (Some(module), None) = (&self.module, &self.evaluation) {
             module.materialize();
         }
     }

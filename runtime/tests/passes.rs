@@ -64,7 +64,7 @@ fn random_network(seed: u64) -> String {
         let c = vectors.choose(&mut random).cloned().unwrap_or_default();
         let bias = random.random_bool(0.5);
         let name = format!("v{at}");
-        let (value, is_vector) = match random.random_range(0..9) {
+        let (value, is_vector) = match random.random_range(0..10) {
             0 | 1 => {
                 // Of few values, so that some have several maps.
                 let x = tokens.iter().take(2).collect::<Vec<_>>().choose(&mut random).map_or("x", |x| x);
@@ -76,6 +76,7 @@ fn random_network(seed: u64) -> String {
             5 => (format!("{x} -> layer_norm(affine: {bias}) @n{at}"), false),
             6 => (format!("{c} -> linear(8, bias: {bias}) @c{at}"), true),
             7 => (format!("{c} -> silu()"), true),
+            8 => (format!("{x} -> mp_linear(8) @m{at}"), false),
             _ => (format!("{x} -> linear(16) @g{at} -> slice(4, 8)"), false),
         };
         writeln!(text, "    let {name} = {value}").expect("it is a string");
@@ -145,6 +146,45 @@ fn modulations_of_all_blocks_become_one_product_and_so_do_queries_keys_and_value
     let optimized = Optimized::of(&graph);
     let held: usize = optimized.parameters.iter().map(Vec::len).sum();
     assert_eq!(held, graph.parameters.len() - 2, "all parameters but those of the unused map");
+}
+
+#[test]
+fn weights_of_magnitude_preserving_maps_are_normalised_once() {
+    let graph = graph(
+        "
+        model Net(x: image[4, 6, 6], c: vector[8], t: timestep) -> image[3, 6, 6] {
+            let scale = c -> mp_linear(6) @scale
+            let shift = c -> mp_linear(6) @shift
+            x -> mp_conv2d(6, kernel: 3) @first -> modulate(shift, scale) -> mp_conv2d(3, kernel: 1) @last
+        }",
+    );
+    let folded = Optimized::up_to(&graph, "fold-weights").expect("a pass");
+    assert_eq!(count(&folded.graph, |op| matches!(op, Op::MpLinear(_) | Op::MpConv2d(_))), 0);
+    assert_eq!(folded.folds.len(), 4);
+    let merged = Optimized::of(&graph);
+    assert_eq!(count(&merged.graph, |op| matches!(op, Op::Linear(_))), 1);
+
+    let inputs = vec![
+        init::input(Kind::Image, None, vec![2, 4, 6, 6], 1, "x"),
+        init::input(Kind::Vector, None, vec![2, 8], 1, "c"),
+        HostTensor::f32(vec![2], vec![TIME; 2]),
+    ];
+    let (found, plain) = (outputs(&graph, Passes::All, inputs.clone()), outputs(&graph, Passes::None, inputs.clone()));
+    assert_close(found.first().expect("an output"), plain.first().expect("an output"), "outputs");
+    // Training and gradients see the weights as they are stored.
+    let gradients = |passes| {
+        let session = open_with(&graph, Device::Cpu, Weights::Seed(4), passes).expect("a session");
+        let request = Request { inputs: inputs.clone(), gradients: true, ..Request::default() };
+        let gradients = session.run(&request).expect("a run").parameter_gradients;
+        (session.parameters(), gradients)
+    };
+    let ((parameters, found), (plain_parameters, plain)) = (gradients(Passes::All), gradients(Passes::None));
+    assert!(plain.len() == 4 && plain_parameters.len() == 4);
+    let pairs = found.iter().chain(&parameters).zip(plain.iter().chain(&plain_parameters));
+    for ((name, found), (plain_name, plain)) in pairs {
+        assert_eq!(name, plain_name);
+        assert_close(found, plain, name);
+    }
 }
 
 #[test]

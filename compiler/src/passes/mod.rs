@@ -5,11 +5,15 @@
 
 mod common_subexpressions;
 mod dead_code;
+mod fold_weights;
 mod hoist;
 mod merge_projections;
 mod rewrite;
 
 use crate::ir::{Graph, NodeId, ParameterId};
+use std::collections::BTreeMap;
+
+pub use fold_weights::Fold;
 
 /// A graph, and where what is in it comes from.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub struct Optimized {
     pub graph: Graph,
     /// For every parameter those of the first graph that it holds, one behind the other along the first axis.
     pub parameters: Vec<Vec<ParameterId>>,
+    /// What is done to parameters of the first graph before they are held.
+    pub folds: BTreeMap<ParameterId, Fold>,
     /// For every node of the first graph the one that has its value, if there still is one.
     pub nodes: Vec<Option<NodeId>>,
 }
@@ -26,7 +32,7 @@ impl Optimized {
     pub fn nothing(graph: Graph) -> Self {
         let parameters = graph.parameter_ids().map(|id| vec![id]).collect();
         let nodes = graph.node_ids().map(Some).collect();
-        Self { graph, parameters, nodes }
+        Self { graph, parameters, folds: BTreeMap::new(), nodes }
     }
 
     /// The result of one pass.
@@ -68,6 +74,11 @@ pub const PASSES: &[Pass] = &[
         name: "common-subexpressions",
         summary: "computes once what several places compute alike, such as the activation of a condition in every block",
         run: common_subexpressions::run,
+    },
+    Pass {
+        name: "fold-weights",
+        summary: "normalises weights once instead of at every use, where maps preserve magnitudes",
+        run: fold_weights::run,
     },
     Pass {
         name: "merge-projections",

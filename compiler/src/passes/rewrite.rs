@@ -1,8 +1,9 @@
 //! Making a graph from another one, node by node.
 
-use super::Optimized;
+use super::{Fold, Optimized};
 use crate::ir::{Graph, Node, NodeId, Parameter, ParameterId};
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 
 /// A new graph under construction, beside the one it is made from.
 pub(super) struct Rewrite<'o> {
@@ -13,6 +14,7 @@ pub(super) struct Rewrite<'o> {
     map: Vec<Option<NodeId>>,
     /// The first graph's parameters in each new one.
     sources: Vec<Vec<ParameterId>>,
+    folds: BTreeMap<ParameterId, Fold>,
 }
 
 impl<'o> Rewrite<'o> {
@@ -29,7 +31,8 @@ impl<'o> Rewrite<'o> {
         for scope in old.scope_ids().skip(1) {
             graph.add_scope(old.scope(scope).clone());
         }
-        Self { old, origins, graph, map: vec![None; old.node_count()], sources: vec![] }
+        let folds = origins.folds.clone();
+        Self { old, origins, graph, map: vec![None; old.node_count()], sources: vec![], folds }
     }
 
     /// The new node with the value of an old one, which has been copied or replaced before.
@@ -75,6 +78,12 @@ impl<'o> Rewrite<'o> {
         self.graph.node_mut(node).parameters.push(id);
     }
 
+    /// Says what is done to an old parameter before it is held.
+    pub fn fold(&mut self, parameter: ParameterId, fold: Fold) {
+        let sources = self.origins.parameters.get(parameter.index()).into_iter().flatten();
+        self.folds.extend(sources.map(|id| (*id, fold)));
+    }
+
     /// The graph, with parameters in the order of the first graph.
     pub fn finish(mut self) -> Optimized {
         let mut order: Vec<usize> = (0..self.sources.len()).collect();
@@ -107,6 +116,6 @@ impl<'o> Rewrite<'o> {
             new.outputs = old.outputs.iter().filter_map(|node| at(*node)).collect();
         }
         let nodes = self.origins.nodes.iter().map(|node| at((*node)?)).collect();
-        Optimized { graph: self.graph, parameters: sources, nodes }
+        Optimized { graph: self.graph, parameters: sources, folds: self.folds, nodes }
     }
 }

@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use smallvec::SmallVec;
 
 pub(crate) use mp_linear::normal_rows;
+pub(crate) use pixel_norm::SMALLEST_SQUARE;
 
 /// What a node is given to run.
 pub(crate) struct Call<'a, B: Backend> {
