@@ -143,17 +143,19 @@ const fn headless(from: &'static str, to: &'static str) -> Mutation {
 /// Networks that are mutated.
 const MUTATED: &[(&str, &str)] = &[
     (DIT, "dit_s_2"),
-    ("specs/edm.arch", "edm_ddpmpp_cifar10"),
+    (EDM, "edm_ddpmpp_cifar10"),
     (PIXART, "pixart_alpha"),
     (SD3, "sd3_medium"),
     ("specs/uvit.arch", "uvit_small"),
 ];
 const DIT: &str = "specs/dit.arch";
+const EDM: &str = "specs/edm.arch";
 const PIXART: &str = "specs/pixart.arch";
 const SD3: &str = "specs/sd3.arch";
 
 const WITHOUT_ONE: &str = "condition/modulation-without-one";
 const MISSING_ZERO: &str = "init/missing-zero";
+const SOFTMAX: &str = "gate by a softmax";
 const ALONE: &str = "modulate by the scale alone";
 
 /// Each is made at every place where its text stands.
@@ -195,6 +197,70 @@ const MUTATIONS: &[Mutation] = &[
         "weighting: edm(sigma_data: sigma_data)",
         "weighting: uniform",
         &[IDENTITY],
+    ),
+    mutation(
+        "weigh as for other data",
+        &[EDM],
+        "weighting: edm(sigma_data: sigma_data)",
+        "weighting: edm(sigma_data: 1)",
+        &["process/sigma-data-mismatch", IDENTITY],
+    ),
+    mutation(
+        "precondition as for other data",
+        &[EDM],
+        "edm_preconditioning(sigma_data)",
+        "edm_preconditioning(1)",
+        &[IDENTITY],
+    ),
+    mutation(
+        "start both factors at zero",
+        &[DIT],
+        "Mlp(D * mlp_ratio, act: gelu_tanh)",
+        "Mlp(D * mlp_ratio, act: gelu_tanh, out_init: zero)",
+        &[DEAD],
+    ),
+    mutation(
+        SOFTMAX,
+        &[DIT],
+        "residual(gate: gate1)",
+        "residual(gate: gate1 -> softmax())",
+        &["gate/softmax-as-gates"],
+    ),
+    mutation(
+        SOFTMAX,
+        &[DIT],
+        "residual(gate: gate2)",
+        "residual(gate: gate2 -> softmax())",
+        &["gate/softmax-as-gates"],
+    ),
+    mutation(
+        "add an epsilon of 1",
+        &[DIT],
+        "layer_norm(affine: false, eps: 1e-6)",
+        "layer_norm(affine: false, eps: 1)",
+        &["norm/eps-dominates"],
+    ),
+    // Branches start at zero, so that the stream keeps its variance without the factor.
+    harmless(
+        "do not scale the sums",
+        "skip_scale: float = sqrt(0.5)",
+        "skip_scale: float = 1",
+        &[MISSING_ZERO, "residual/growth"],
+    ),
+    // 13 of 26 sums: fewer than the stacks that have been seen to diverge.
+    harmless(
+        "normalise behind the sum",
+        "residual { layer_norm() @norm2 -> Mlp(D * mlp_ratio) @mlp }",
+        "residual { Mlp(D * mlp_ratio) @mlp } -> layer_norm() @norm2",
+        &["residual/deep-post-norm"],
+    ),
+    // Missed: a projection behind each skip ends a stack, and the last one is short.
+    mutation(
+        "drop the final norm",
+        &["specs/uvit.arch"],
+        "h -> layer_norm() @norm -> linear",
+        "h -> linear",
+        &["norm/missing-final"],
     ),
     // Coefficients and weight are those of other data, so that neither input nor target have unit variance.
     mutation("assume other data", &[], "data_std: 0.5", "data_std: 1", &["process/sigma-data-mismatch", IDENTITY]),
