@@ -333,7 +333,9 @@ pub fn page(generated: &str) -> String {
          none, or where what takes its place is as good as zero. The cases were chosen by the authors of the rules, and some\n\
          are close to the examples of their pages: read it as a regression test, not as an estimate for other networks.\n"
     );
-    for (title, verdicts) in [("Threads and the article", &threads), ("Mutated published networks", &mutants)] {
+    for (title, verdicts) in
+        [("Threads, the article, and variations of them", &threads), ("Mutated published networks", &mutants)]
+    {
         let _ = write!(page, "\n## {title}\n\n{}", table(verdicts));
         let wrong: Vec<String> = verdicts.iter().flat_map(mistakes).collect();
         if !wrong.is_empty() {
