@@ -62,6 +62,48 @@ fn a_crate_is_written_and_written_again() {
     }
 }
 
+/// The script that trains a PyTorch package starts from the same recipe as `archc train`.
+#[test]
+fn a_package_trains_as_archc_does() {
+    let process = "process { schedule: flow; prediction: flow }";
+    let spec =
+        format!("model Net(x: vector[8], t: timestep) -> vector[8] {{\n    {process}\n    x -> linear(8) @out\n}}\n");
+    let folder = folder(&spec);
+    let output = archc(folder.path(), &["build", "net.arch", "--target", "pytorch", "--out", "out"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(folder.path().join("out/train.py")).expect("a script");
+    let recipe = archc_runtime::train::Recipe::default();
+    let defaults = [
+        ("steps", recipe.steps as f64),
+        ("batch", recipe.batch as f64),
+        ("lr", recipe.rate),
+        ("warmup", recipe.warmup as f64),
+        ("final-lr", recipe.final_rate),
+        ("weight-decay", recipe.weight_decay),
+        ("clip", recipe.clip.unwrap_or(0.0)),
+        ("ema", recipe.ema),
+        ("seed", recipe.seed as f64),
+    ];
+    for (name, expected) in defaults {
+        let line = text.lines().find(|line| line.contains(&format!("\"--{name}\""))).expect("an option");
+        let default = line.split("default=").nth(1).and_then(|rest| rest.split([',', ')']).next());
+        assert_eq!(default.and_then(|number| number.parse().ok()), Some(expected), "{line}");
+    }
+    // AdamW of PyTorch has these by default.
+    assert_eq!((recipe.betas, recipe.epsilon), ((0.9, 0.999), 1e-8));
+}
+
+/// What is trained by more than an error has no script, and the README says so.
+#[test]
+fn a_package_without_training_says_why() {
+    let folder = folder("model Net(x: vector[8]) -> vector[2] {\n    x -> linear(2) @out\n}\n");
+    let output = archc(folder.path(), &["build", "net.arch", "--target", "pytorch", "--out", "out"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!folder.path().join("out/train.py").exists());
+    let readme = std::fs::read_to_string(folder.path().join("out/README.md")).expect("a README");
+    assert!(readme.contains("declares no `process`"), "{readme}");
+}
+
 #[test]
 fn one_file_can_be_piped() {
     let folder = folder(NET);

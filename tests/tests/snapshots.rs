@@ -223,6 +223,16 @@ fn emitted_pytorch_ddpm() {
     insta::assert_snapshot!(emitted_pytorch(&spec("specs/ddpm.arch", None, &[])));
 }
 
+/// The script that trains a model, and its process.
+#[test]
+fn emitted_pytorch_training() {
+    let compiled = spec("specs/examples/digits_dit.arch", None, &[]);
+    let graph = compiled.graph.as_ref().expect("nothing is wrong with it");
+    let files = pytorch::emit(graph, &compiled.program, pytorch::Options::default()).expect("it can be written");
+    let file = |name: &str| files.iter().find(|(path, _)| path.ends_with(name)).expect("it is trained").1.clone();
+    insta::assert_snapshot!(format!("# process.py\n{}\n\n# train.py\n{}", file("process.py"), file("train.py")));
+}
+
 /// Every published network at its full size, with a place for each of its parameters.
 #[test]
 fn published_networks_are_emitted_for_pytorch() {

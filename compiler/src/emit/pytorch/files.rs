@@ -85,18 +85,51 @@ pub(super) fn assemble(graph: &Graph, sources: &Sources) -> Result<Files, EmitEr
     let name = package_name(graph.name());
     let model = &sources.model;
     let init = format!("\"\"\"{}\"\"\"\n\nfrom .model import {model}\n\n__all__ = [\"{model}\"]\n", graph.name());
-    Ok(vec![
+    let requirements = if sources.process.is_some() { "numpy\npillow\n" } else { "" };
+    let mut files = vec![
         ("README.md".to_owned(), readme(graph, sources, &name)),
-        ("requirements.txt".to_owned(), "safetensors\ntorch>=2.6\n".to_owned()),
+        ("requirements.txt".to_owned(), format!("{requirements}safetensors\ntorch>=2.6\n")),
         (format!("{name}/__init__.py"), init),
         (format!("{name}/model.py"), sources.modules.clone()),
         (format!("{name}/ops.py"), sources.ops.clone()),
-    ])
+    ];
+    if let Some(process) = &sources.process {
+        files.push((format!("{name}/process.py"), process.clone()));
+        files.push(("train.py".to_owned(), TRAIN.replace("@PACKAGE@", &name).replace("@MODEL@", model)));
+    }
+    Ok(files)
+}
+
+/// The script that trains a model, but for the names.
+const TRAIN: &str = include_str!("train.py");
+
+/// How a model is trained.
+fn training(graph: &Graph, sources: &Sources, name: &str) -> String {
+    if sources.process.is_some() {
+        return format!(
+            r#"
+`train.py` trains it by the process of the spec, which stands in `{name}/process.py`:
+
+```sh
+python train.py --data images --out run
+torchrun --nproc-per-node 8 train.py --data images --out run --fsdp --bf16
+```
+
+Without `--fsdp` every device holds all parameters (DDP). Checkpoints hold `weights.safetensors` and their running average,
+`average.safetensors`; `archc run`, `archc sample` and the emitted Rust read both.
+"#
+        );
+    }
+    let reason = match &graph.process {
+        None => "the spec declares no `process`",
+        Some(_) => "its process learns variances, which `archc train` does and this package does not",
+    };
+    format!("\nThere is no script for training: {reason}.\n")
 }
 
 fn readme(graph: &Graph, sources: &Sources, name: &str) -> String {
     let (about, parameters) = (about(graph), graph.parameter_elements());
-    let model = &sources.model;
+    let (model, training) = (&sources.model, training(graph, sources, name));
     let inputs = sources.inputs.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
     let outputs = graph.outputs.iter().map(|output| output.name.to_string()).collect::<Vec<_>>().join(", ");
     format!(
@@ -119,7 +152,7 @@ save_file(model.state_dict(), "weights.safetensors")
 Arguments of `{model}` are the hyperparameters, with the values of the spec as defaults. Which layers there are is fixed: lists
 whose length is a hyperparameter grow and shrink with it, other lengths, optional parts and activations stay as they are.
 Parameters start as the spec says, and the state has the names under which weights are published.
-
+{training}
 | file | holds |
 |---|---|
 | `{name}/model.py` | the model and its blocks |

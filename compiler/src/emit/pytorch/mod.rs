@@ -9,6 +9,7 @@ mod module;
 mod numbers;
 mod ops;
 mod parts;
+mod process;
 mod text;
 
 use super::EmitError;
@@ -44,6 +45,8 @@ pub struct Sources {
     pub modules: String,
     /// What PyTorch lacks.
     pub ops: String,
+    /// The process that the spec declares; none where [`emit`] writes no script for training.
+    pub process: Option<String>,
 }
 
 /// Files of a package by path.
@@ -84,12 +87,15 @@ pub fn sources(graph: &Graph, program: &Program, options: Options) -> Result<Sou
         let input = graph.inputs.iter().find(|input| input.node == port.node)?;
         Some((input.name.clone(), text::ident(&port.name)))
     });
-    Ok(Sources {
+    let mut sources = Sources {
+        process: None,
         model: root.name.clone(),
         inputs: inputs.collect(),
         modules: format!("{}{}\n\n{body}", text::docstring(&files::about(graph), 0), files::imports(&body)),
         ops: files::ops(&context.helpers),
-    })
+    };
+    sources.process = process::process(graph, &sources)?;
+    Ok(sources)
 }
 
 /// Names of modules that are functions; none is that of a value.
