@@ -24,6 +24,9 @@ pub struct Manifest {
     pub classes: Vec<String>,
     /// The shape of one sample.
     pub shape: Vec<usize>,
+    /// What tells the data from other data; runs of before have none.
+    #[serde(default)]
+    pub data: String,
     /// The sources of the spec by name, without the standard library.
     pub sources: BTreeMap<String, String>,
 }

@@ -180,6 +180,16 @@ fn folders_of_images_have_classes_and_one_size() {
     assert!(folder.path().join("good/samples-00000002.png").exists());
     fails(batches("many", "21"), &["20 samples", "too few for a batch of 21"]);
 
+    // A run does not go on with other data.
+    let resumed = || {
+        let mut command = train("good");
+        command.arg("--resume");
+        command
+    };
+    succeeds(resumed());
+    write_image(&images.join("3/c.png"), 8);
+    fails(resumed(), &["made from other data"]);
+
     write_image(&images.join("3/c.png"), 9);
     fails(train("mixed"), &["one size", "3/c.png is 9 x 9"]);
     std::fs::write(images.join("3/c.png"), b"\x89PNG\r\n\x1a\nno").expect("a file");

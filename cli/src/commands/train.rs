@@ -43,6 +43,7 @@ pub fn run(options: &Train) -> Result<Outcome, String> {
         range: data.samples.range,
         classes: data.classes.clone(),
         shape: data.samples.shape.iter().skip(1).copied().collect(),
+        data: data.fingerprint(),
         sources: run_folder::own_sources(&compiled.program.sources),
     };
     let own = fingerprint(&graph);
@@ -134,6 +135,10 @@ fn start(options: &Train, manifest: &Manifest, model: &str) -> Result<Option<Che
         let recipe = |recipe: &Recipe| serde_json::to_string(recipe).unwrap_or_default();
         let (was, is) = (recipe(&known.recipe), recipe(&manifest.recipe));
         return Err(format!("{}: this run has other options\n  was {was}\n  is  {is}", folder.display()));
+    }
+    if !known.data.is_empty() && known.data != manifest.data {
+        let (folder, data) = (folder.display(), options.data.display());
+        return Err(format!("{folder}: this run was made from other data than {data} holds now: start another one"));
     }
     for error in damaged {
         output::warning(&format!("{error}; the one before it is used"));

@@ -11,10 +11,12 @@ mod numpy;
 use crate::error::RunError;
 use crate::host::{HostTensor, picked};
 use crate::interface::Interface;
+use crate::train::checkpoint;
 use archc_compiler::ir::Graph;
 use archc_compiler::types::Kind;
 use std::collections::BTreeMap;
 use std::path::Path;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Samples with what is known about each.
 #[derive(Clone, Debug)]
@@ -26,6 +28,22 @@ pub struct DataSet {
     pub classes: Vec<String>,
     /// Other inputs of the model, a row for each sample.
     pub conditions: BTreeMap<String, HostTensor>,
+}
+
+impl DataSet {
+    /// What tells it from other data: a hash of all samples, labels and conditions, in their order.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Xxh3::new();
+        match &self.samples.data {
+            Elements::U8(data) => hash.update(data),
+            Elements::F32(data) => data.iter().for_each(|value| hash.update(&value.to_le_bytes())),
+        }
+        for label in self.labels.iter().flatten() {
+            hash.update(&label.to_le_bytes());
+        }
+        self.conditions.iter().for_each(|(name, tensor)| checkpoint::add(&mut hash, name, tensor));
+        format!("{:016x}", hash.digest())
+    }
 }
 
 /// Samples of one shape.

@@ -108,17 +108,20 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
 fn checksum(step: u64, tensors: &BTreeMap<String, HostTensor>) -> String {
     let mut hash = Xxh3::new();
     hash.update(&step.to_le_bytes());
-    for (name, tensor) in tensors {
-        hash.update(name.as_bytes());
-        for size in &tensor.shape {
-            hash.update(&(*size as u64).to_le_bytes());
-        }
-        match &tensor.data {
-            HostData::F32(values) => values.iter().for_each(|value| hash.update(&value.to_le_bytes())),
-            HostData::I64(values) => values.iter().for_each(|value| hash.update(&value.to_le_bytes())),
-        }
-    }
+    tensors.iter().for_each(|(name, tensor)| add(&mut hash, name, tensor));
     format!("{:016x}", hash.digest())
+}
+
+/// Name, shape and elements of a tensor.
+pub(crate) fn add(hash: &mut Xxh3, name: &str, tensor: &HostTensor) {
+    hash.update(name.as_bytes());
+    for size in &tensor.shape {
+        hash.update(&(*size as u64).to_le_bytes());
+    }
+    match &tensor.data {
+        HostData::F32(values) => values.iter().for_each(|value| hash.update(&value.to_le_bytes())),
+        HostData::I64(values) => values.iter().for_each(|value| hash.update(&value.to_le_bytes())),
+    }
 }
 
 #[cfg(test)]
