@@ -5,6 +5,8 @@ use super::outcome::Expect;
 use crate::case::MAIN;
 use crate::corpus;
 use archc_compiler::ir::Graph;
+use archc_compiler::lint::Levels;
+use archc_compiler::settings::Settings;
 use archc_compiler::{Compiled, Options, compile};
 use archc_runtime::train::Recipe;
 use serde::Deserialize;
@@ -102,11 +104,12 @@ impl Case {
         Ok(text)
     }
 
-    /// What the compiler makes of a variant, and says of it.
+    /// What the compiler makes of a variant, and says of it, remarks too.
     pub fn compiled(&self, variant: Variant) -> Result<Compiled, String> {
         let text = self.spec(variant)?;
-        compile(MAIN, None, &[], &[(MAIN, text.as_str())], &Options::default())
-            .map_err(|error| format!("{}: {error}", self.rule))
+        let given = Settings { levels: Levels::default().with_remarks(), ..Settings::default() };
+        let options = Options { given, ..Options::default() };
+        compile(MAIN, None, &[], &[(MAIN, text.as_str())], &options).map_err(|error| format!("{}: {error}", self.rule))
     }
 
     /// The network of a variant.
