@@ -5,7 +5,7 @@
 //! vector or a handful of channels.
 //!
 //! A forward pass of `edm2_xs` at batch 1, two threads, takes 1.57 s instead of 1.77 s (`archc bench` with and without
-//! `--no-opt`, medians of alternating runs in a build without optimisation of the crates themselves).
+//! `--no-opt`, which turns off the other passes too; medians in the development profile).
 
 use super::Optimized;
 use super::rewrite::Rewrite;
