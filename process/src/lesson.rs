@@ -137,18 +137,10 @@ fn sigma_at(schedule: Schedule, at: f64) -> Result<f64, ProcessError> {
 #[expect(clippy::unwrap_used, reason = "a process that does not hold together has to stop a test")]
 mod tests {
     use super::*;
-    use crate::{Curve, Prediction, Weighting};
+    use crate::{Curve, Prediction};
 
     fn process(schedule: Schedule, prediction: Prediction, precondition: Precondition) -> Process {
-        Process {
-            schedule,
-            prediction,
-            precondition,
-            weighting: Weighting::Uniform,
-            times: Times::Uniform,
-            variance: Variance::FixedSmall,
-            data_std: None,
-        }
+        Process { precondition, ..Process::of(schedule, prediction) }
     }
 
     /// What is taught undoes what is given: from input and target the data comes back as samplers compute it.

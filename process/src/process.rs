@@ -62,6 +62,20 @@ impl Variance {
 }
 
 impl Process {
+    /// What a spec declares that says the least: no preconditioning, all levels of noise alike.
+    #[must_use]
+    pub fn of(schedule: Schedule, prediction: Prediction) -> Self {
+        Self {
+            schedule,
+            prediction,
+            precondition: Precondition::None,
+            weighting: Weighting::Uniform,
+            times: Times::Uniform,
+            variance: Variance::FixedSmall,
+            data_std: None,
+        }
+    }
+
     /// Whether its numbers make sense.
     pub fn validate(&self) -> Result<(), ProcessError> {
         self.schedule.validate()?;

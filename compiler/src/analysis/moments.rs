@@ -85,6 +85,14 @@ impl fmt::Display for Unknown {
 
 pub type Estimate = Result<Moments, Unknown>;
 
+/// Mean squares of two streams of tokens side by side, in units of that of all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parts {
+    /// Tokens of the first.
+    pub tokens: f64,
+    pub squares: [f64; 2],
+}
+
 /// What is known of the elements of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments {
@@ -107,8 +115,8 @@ pub struct Moments {
     pub reach: f64,
     /// How its mean squares lie along a sequence.
     pub profile: Profile,
-    /// Of the gradient of two streams of tokens side by side: mean squares of each, in units of that of all.
-    pub parts: [f32; 2],
+    /// Of a gradient: how its mean squares lie before and behind the place where two streams of tokens meet.
+    pub parts: Option<Parts>,
     pub class: Class,
 }
 
@@ -122,7 +130,7 @@ impl Moments {
         edge: 1.0,
         reach: 1.0,
         profile: Profile::FLAT,
-        parts: [1.0; 2],
+        parts: None,
         class: Class::Exact,
     };
 
@@ -291,14 +299,20 @@ impl Moments {
         if total > 0.0 { (own * self.uneven + others * other.uneven) / total } else { 1.0 }
     }
 
-    fn joined_parts(&self, own: f64, other: &Moments, others: f64) -> [f32; 2] {
+    fn joined_parts(&self, own: f64, other: &Moments, others: f64) -> Option<Parts> {
         let total = own + others;
-        if self.parts == other.parts || total <= 0.0 {
-            return self.parts;
-        }
-        let [first, second] = self.parts.map(f64::from);
-        let [other_first, other_second] = other.parts.map(f64::from);
-        [(first, other_first), (second, other_second)].map(|(a, b)| ((own * a + others * b) / total) as f32)
+        let (a, b) = match (self.parts, other.parts) {
+            _ if total <= 0.0 => return None,
+            (None, None) => return None,
+            (Some(a), None) => (a, Parts { squares: [1.0; 2], ..a }),
+            (None, Some(b)) => (Parts { squares: [1.0; 2], ..b }, b),
+            // Of two places one would have to be forgotten.
+            (Some(a), Some(b)) if a.tokens != b.tokens => return None,
+            (Some(a), Some(b)) => (a, b),
+        };
+        let ([first, second], [other_first, other_second]) = (a.squares, b.squares);
+        let mixed = [(first, other_first), (second, other_second)].map(|(a, b)| (own * a + others * b) / total);
+        Some(Parts { squares: mixed, ..a })
     }
 
     fn joined_edge(&self, other: &Moments, share: f64, rest: f64) -> f64 {

@@ -79,15 +79,15 @@ impl Elaborator<'_> {
 
     fn declare(&mut self, said: Entries, span: Span) {
         let (Some(schedule), Some(prediction)) = (said.schedule, said.prediction) else { return };
+        let least = Process::of(schedule, prediction);
         let declared = Declared {
             process: Process {
-                schedule,
-                prediction,
-                precondition: said.precondition.unwrap_or(Precondition::None),
-                weighting: said.weighting.unwrap_or(Weighting::Uniform),
-                times: said.times.unwrap_or(Times::Uniform),
-                variance: said.variance.unwrap_or(Variance::FixedSmall),
+                precondition: said.precondition.unwrap_or(least.precondition),
+                weighting: said.weighting.unwrap_or(least.weighting),
+                times: said.times.unwrap_or(least.times),
+                variance: said.variance.unwrap_or(least.variance),
                 data_std: said.data_std,
+                ..least
             },
             span,
             entries: said.places,

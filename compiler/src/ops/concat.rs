@@ -5,7 +5,7 @@ use super::{
     Passage, joint_batch, Sent,
 };
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::moments::{Class, Moments, Parts, Unknown};
 use super::signals::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
@@ -127,11 +127,14 @@ impl Operator for Concat {
     }
 
     fn signal_back(&self, at: &Signals<'_>, gradient: &Moments) -> Result<Sent, Unknown> {
-        let whole = Moments { parts: [1.0; 2], ..*gradient };
-        let part = |share: f32| whole.map(whole.mean, |second| second * f64::from(share));
-        Ok(match at.operands.len() {
-            2 if self.along == JoinAxis::Tokens => gradient.parts.into_iter().map(part).collect(),
-            count => (0..count).map(|_| whole).collect(),
+        let whole = Moments { parts: None, ..*gradient };
+        let part = |share: f64| whole.map(whole.mean, |second| second * share);
+        let meets_here = |parts: &Parts| {
+            self.along == JoinAxis::Tokens && at.operands.len() == 2 && parts.tokens == at.axis(0, Axis::Token)
+        };
+        Ok(match gradient.parts.filter(meets_here) {
+            Some(parts) => parts.squares.into_iter().map(part).collect(),
+            None => at.operands.iter().map(|_| whole).collect(),
         })
     }
 

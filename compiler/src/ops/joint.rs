@@ -6,7 +6,7 @@
 
 use super::signals::Signals;
 use crate::analysis::gaussian::over_normal;
-use crate::analysis::moments::{Moments, Unknown};
+use crate::analysis::moments::{Moments, Parts, Unknown};
 
 /// Keys and values of one of the streams.
 struct Stream {
@@ -101,7 +101,7 @@ impl Joint {
     pub fn gradient(&self, squares: [f64; 2], moments: impl Fn(f64) -> Moments) -> Moments {
         let ([a, b], [first, second]) = (self.streams.each_ref().map(|stream| stream.tokens), squares);
         let mean = (a * first + b * second) / (a + b);
-        let part = |square: f64| if mean > 0.0 { (square / mean) as f32 } else { 1.0 };
-        Moments { parts: [part(first), part(second)], ..moments(mean) }
+        let parts = (mean > 0.0).then(|| Parts { tokens: a, squares: [first / mean, second / mean] });
+        Moments { parts, ..moments(mean) }
     }
 }

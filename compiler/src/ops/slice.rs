@@ -6,7 +6,7 @@ use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters,
     Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
-use crate::analysis::moments::{Class, Moments, Unknown};
+use crate::analysis::moments::{Class, Moments, Parts, Unknown};
 use super::signals::{Response, Signals};
 use crate::dim::Dim;
 use crate::operator;
@@ -106,10 +106,11 @@ impl Operator for Slice {
                 if let Some(own) = moments.second.first_mut() {
                     *own = square;
                 }
-                if share < 1.0 {
-                    let own = (1.0 / share) as f32;
-                    moments.parts = if self.known_start() == Some(0) { [own, 0.0] } else { [0.0, own] };
-                }
+                let total = at.axis(0, Axis::Token);
+                moments.parts = self.known_start().filter(|_| share < 1.0).map(|start| match start as f64 {
+                    0.0 => Parts { tokens: share * total, squares: [1.0 / share, 0.0] },
+                    start => Parts { tokens: start, squares: [0.0, total / (total - start)] },
+                });
                 moments
             }
         }])

@@ -63,20 +63,12 @@ pub(super) fn contradictions(config: &Value, process: &Process) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::contradictions;
-    use archc_process::{Curve, Precondition, Prediction, Process, Schedule, Times, Variance, Weighting};
+    use archc_process::{Curve, Prediction, Process, Schedule};
     use serde_json::json;
 
     #[test]
     fn what_the_network_predicts_is_compared() {
-        let process = Process {
-            schedule: Schedule::of(Curve::SCALED_LINEAR),
-            prediction: Prediction::Eps,
-            precondition: Precondition::None,
-            weighting: Weighting::Uniform,
-            times: Times::Uniform,
-            variance: Variance::FixedSmall,
-            data_std: None,
-        };
+        let process = Process::of(Schedule::of(Curve::SCALED_LINEAR), Prediction::Eps);
         let config =
             json!({ "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "steps_offset": 1 });
         assert_eq!(contradictions(&config, &process), Vec::<String>::new());

@@ -50,18 +50,10 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::Window;
-    use archc_process::{Curve, Precondition, Prediction, Process, Schedule, Times, Variance, Weighting};
+    use archc_process::{Curve, Prediction, Process, Schedule};
 
     fn process(schedule: Schedule) -> Process {
-        Process {
-            schedule,
-            prediction: Prediction::Eps,
-            precondition: Precondition::None,
-            weighting: Weighting::Uniform,
-            times: Times::Uniform,
-            variance: Variance::FixedSmall,
-            data_std: None,
-        }
+        Process::of(schedule, Prediction::Eps)
     }
 
     #[test]

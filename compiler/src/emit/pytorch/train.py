@@ -258,7 +258,7 @@ def main():
         raise SystemExit(f"--batch {own.batch} cannot be divided over {world} devices")
     found = data(own)
 
-    # The same parameters on every device; only dropped elements and labels differ.
+    # The same parameters on every device.
     torch.manual_seed(own.seed)
     model = @MODEL@().to(device).train()
     forward = model
@@ -270,12 +270,12 @@ def main():
         fully_shard(model, mesh=mesh)
     elif world > 1:
         forward = DistributedDataParallel(model, device_ids=[device.index] if is_cuda else None)
-    torch.manual_seed(own.seed + 1 + rank)
-
     run = Run(model, own, device)
     run.resume()
     own.out.mkdir(parents=True, exist_ok=True)
     while run.step < own.steps:
+        # What is dropped at random differs between devices, and is the same when a stopped run comes to this update again.
+        torch.manual_seed((own.seed + 1) * 3_000_017 + run.step * world + rank)
         loss, norm = run.update(forward, *lessons(found, own, run.step, rank, world))
         if rank == 0 and (run.step % 10 == 0 or run.step == own.steps):
             line = {"step": run.step, "loss": loss, "gradient_norm": norm, "lr": rate(own, run.step - 1)}

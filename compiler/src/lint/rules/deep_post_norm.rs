@@ -58,7 +58,7 @@ rule! {
     /// * Xiong et al., *On Layer Normalization in the Transformer Architecture*, ICML 2020.
     /// * Liu et al., *Understanding the Difficulty of Training Transformers*, EMNLP 2020: 18 layers diverge.
     /// * Wang et al., *DeepNet: Scaling Transformers to 1,000 Layers*, 2022.
-    /// * facebookresearch/xformers#219: a ViT that trains with timm's pre-norm blocks and not with post-norm.
+    /// * pytorch/pytorch#55270: PyTorch's post-norm transformers are reported unstable beyond 12 layers.
     /// * To confirm: `archc probe SPEC` prints the gradient in front of each block.
     "residual/deep-post-norm", Warning
     pub struct DeepPostNorm {
