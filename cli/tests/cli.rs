@@ -176,6 +176,43 @@ fn declared_statistics_are_what_predictions_start_from() {
     assert!(none.out.contains("nothing is declared"), "{}", none.out);
 }
 
+#[test]
+fn statistics_of_what_is_no_input_are_pointed_out() {
+    let net = "model Net(text: tokens[6, 8]) -> tokens[6, 8] { text -> identity() }\n";
+    let said = |declared: &str| {
+        let text = format!("statistics:\n  inputs: {{ {declared} }}\n");
+        let folder = Folder::with(&[("archc.yaml", &text), ("net.arch", net)]);
+        folder.archc(&["check", "net.arch"]).expect(CLEAN).out
+    };
+    let misspelt = said("txet: { std: 2 }");
+    for words in ["settings/unknown-input", "`txet`", "did you mean `text`?", "nothing is declared of this one"] {
+        assert!(misspelt.contains(words), "{misspelt}");
+    }
+    // What another model of the folder may have.
+    assert!(!said("pooled: { std: 2 }").contains("settings/"));
+    assert!(!said("txet: { std: 2 }, text: { std: 1 }").contains("settings/"));
+}
+
+#[test]
+fn data_is_measured_once() {
+    let net = "model Net(x: image[4, 8, 8]) -> image[4, 8, 8] {\n    \
+               process { schedule: linear; prediction: v; weighting: edm(sigma_data: 0.5); data_std: 0.5 }\n    \
+               x -> conv2d(4, kernel: 3) @conv\n}\n";
+    let check = |std: &str, more: &[&str]| {
+        let text = format!("statistics: {{ data: {{ std: {std} }} }}\n");
+        let folder = Folder::with(&[("archc.yaml", &text), ("net.arch", net)]);
+        let said = folder.archc(&[&["check", "net.arch"], more].concat()).expect(CLEAN).out;
+        (said, folder.text("net.arch"))
+    };
+    assert!(!check("0.55", &[]).0.contains("process/sigma-data-mismatch"));
+    let (said, _) = check("1", &[]);
+    for words in ["process/sigma-data-mismatch", "archc.yaml declares data of deviation 1", "assumes 0.5"] {
+        assert!(said.contains(words), "{said}");
+    }
+    let (_, fixed) = check("1", &["--fix", "--unsafe-fixes"]);
+    assert!(fixed.contains("edm(sigma_data: 1); data_std: 1"), "{fixed}");
+}
+
 const CONFIG: &str =
     r#"{"_class_name": "DiTTransformer2DModel", "num_layers": 2, "norm_eps": 1e-6, "out_channels": 8}"#;
 

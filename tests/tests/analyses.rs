@@ -1,6 +1,7 @@
-//! Streams and liveness, against what can be derived by hand.
+//! Streams, liveness and preconditioning, against what can be derived by hand.
 
 use archc_compiler::analysis::liveness::{Dead, Liveness, Wake};
+use archc_compiler::analysis::preconditioning::{Identities, identities};
 use archc_compiler::analysis::streams::{MergeKind, Streams};
 use archc_compiler::ir::{Graph, NodeId, NodeKind};
 use archc_compiler::{Options, compile};
@@ -436,4 +437,47 @@ mod liveness {
         ];
         assert_eq!(wakes(&graph), expected);
     }
+}
+
+/// Of a network that is preconditioned by the formulas that are given, for a deviation of 0.3.
+fn preconditioned(skip: &str, out: &str, input: &str) -> Identities {
+    let graph = graph(
+        &format!(
+            "model M(x: image[2, 8, 8], sigma: sigma) -> image[2, 8, 8] {{
+                process {{ schedule: edm; prediction: x0; weighting: edm(sigma_data: 0.3); data_std: 0.3 }}
+                let root = rsqrt(sigma * sigma + 0.3 * 0.3)
+                let raw = ({input} * x) -> conv2d(2, kernel: 3) @conv
+                {skip} * x + {out} * raw
+            }}"
+        ),
+        None,
+        &[],
+    );
+    identities(&graph).expect("it is preconditioned")
+}
+
+#[test]
+fn identities_of_preconditioning_are_proved_as_functions_of_sigma() {
+    let edm = preconditioned("(0.09 * root * root)", "(0.3 * sigma * root)", "root");
+    let weight = edm.weight.expect("EDM's own");
+    assert!(edm.input.proved && edm.target.proved && weight.proved, "{edm:?}");
+    for claim in [edm.input, edm.target, weight] {
+        assert!(claim.factor() < 1.0 + 1e-12, "{edm:?}");
+    }
+}
+
+#[test]
+fn wrong_preconditioning_is_not_proved() {
+    // Off by 2 %, by the square root of two, and with a skip that only small noise forgives.
+    let near = preconditioned("(0.09 * root * root)", "(0.306 * sigma * root)", "root");
+    assert!(near.input.proved && !near.target.proved, "{near:?}");
+    assert!((near.target.value * 1.02 * 1.02 - 1.0).abs() < 1e-9, "{near:?}");
+    let double = preconditioned("(0.09 * root * root)", "(0.3 * sigma * root)", "(1.4142135623730951 * root)");
+    assert!(!double.input.proved && (double.input.value - 2.0).abs() < 1e-9, "{double:?}");
+    let plain = preconditioned("(root * root)", "(0.3 * sigma * root)", "root");
+    assert!(!plain.target.proved && plain.target.factor() > 3.0, "{plain:?}");
+    // No quotient of polynomials: followed over the levels only.
+    let unknown = preconditioned("exp(0 - sigma * sigma / 0.18)", "(0.3 * sigma * root)", "root");
+    assert!(!unknown.input.proved, "one coefficient of unknown form leaves all to the levels: {unknown:?}");
+    assert!((unknown.input.value - 1.0).abs() < 1e-12, "{unknown:?}");
 }

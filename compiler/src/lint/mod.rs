@@ -18,12 +18,12 @@ use crate::analysis::stacks::Stacks;
 use crate::analysis::streams::Streams;
 use crate::ir::{Graph, NodeId, ScopeId, ScopeKind};
 use crate::program::list;
-use crate::settings::Settings;
+use crate::settings::{FILE, Inputs, Settings};
 use crate::source::SourceMap;
 use crate::suggest::{did_you_mean, nearest};
 use archc_grammar::{Diagnostic, Fix, Level, Span};
 use indexmap::IndexMap;
-pub(crate) use noise::{Preconditioning, numbers_at, process_node, scalars_at};
+pub(crate) use noise::process_node;
 use rustc_hash::FxHashSet;
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -348,8 +348,31 @@ pub fn lint(graph: &Graph, sources: &SourceMap, given: &Settings) -> Findings {
         problem
     });
     let mut findings = Findings { diagnostics: diagnostics.collect(), unused_allows: vec![] };
+    findings.diagnostics.extend(misspelt_statistics(graph, sources, &given.inputs));
     check_allows(graph, sources, levels, &used, &mut findings);
     findings
+}
+
+/// Inputs of which nothing is declared, while archc.yaml declares something of what is called nearly so. It may hold names
+/// of other models, so that a name which is like none says nothing.
+fn misspelt_statistics(graph: &Graph, sources: &SourceMap, declared: &Inputs) -> Vec<Diagnostic> {
+    let inputs = || graph.inputs.iter().map(|input| &*input.name);
+    let strangers = declared.inputs.keys().filter(|name| inputs().all(|input| input != name.as_str()));
+    let misspelt = strangers.filter_map(|name| {
+        let undeclared = inputs().filter(|input| !declared.inputs.contains_key(*input));
+        let meant = nearest(name, undeclared)?;
+        let input = graph.inputs.iter().find(|input| *input.name == *meant)?;
+        let message = format!("`{FILE}` declares statistics of `{name}`, which is no input of this model");
+        let span = graph.node(input.node).span;
+        let problem = Diagnostic::new(Level::Warning, "settings/unknown-input", message)
+            .help(format!("did you mean `{meant}`? It is taken as white noise of unit variance"));
+        Some(if sources.is_library(span.file) {
+            problem
+        } else {
+            problem.label(span, "nothing is declared of this one")
+        })
+    });
+    misspelt.collect()
 }
 
 fn check_allows(graph: &Graph, sources: &SourceMap, levels: &Levels, used: &BTreeSet<Span>, findings: &mut Findings) {

@@ -99,7 +99,7 @@ impl Call {
 
 impl Context<'_> {
     /// The text of a place that a fix may change.
-    fn written(&self, span: Span) -> Option<&str> {
+    pub fn written(&self, span: Span) -> Option<&str> {
         let source = self.sources.get(span.file)?;
         if self.sources.is_library(span.file) {
             return None;

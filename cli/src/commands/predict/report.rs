@@ -3,6 +3,7 @@
 use super::has_numbers;
 use super::precision::InFewBits;
 use archc_compiler::analysis::moments::{Class, Estimate};
+use archc_compiler::analysis::preconditioning::{Identities, identities};
 use archc_compiler::analysis::signal::Signal;
 use archc_compiler::analysis::signal::backward::{Gain, cotangents, gains};
 use archc_compiler::analysis::signal::blocks::covering;
@@ -23,6 +24,9 @@ pub struct Prediction {
     pub values: usize,
     pub blocks: Vec<Block>,
     pub lines: Vec<Line>,
+    /// What is to be 1 at every level of noise, of a preconditioned network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preconditioning: Option<Identities>,
     /// For each noise level, if it was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub precision: Vec<InFewBits>,
@@ -115,6 +119,7 @@ impl Subject<'_> {
             values: graph.node_ids().filter(|id| has_numbers(graph, *id)).count(),
             blocks: self.blocks(signals, wanted),
             lines: self.lines(signals),
+            preconditioning: identities(graph),
             precision: vec![],
         }
     }

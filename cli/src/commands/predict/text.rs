@@ -3,6 +3,7 @@
 use super::report::{Line, Prediction, Range};
 use crate::output;
 use archc_compiler::analysis::moments::Class;
+use archc_compiler::analysis::preconditioning::{Claim, Identities};
 
 /// By block; with several noise levels, `-> out` and `<- gain` at each.
 pub fn table(prediction: &Prediction) -> String {
@@ -38,6 +39,9 @@ pub fn table(prediction: &Prediction) -> String {
     } else {
         "\n`<- gain`: the mean square of a gradient before the block, for one behind it\n"
     });
+    if let Some(found) = &prediction.preconditioning {
+        text.push_str(&preconditioning(found));
+    }
     for (sigma, precision) in prediction.sigmas.iter().zip(&prediction.precision) {
         if let Some(sigma) = sigma.filter(|_| several) {
             text.push_str(&format!("\nat {}", figure(sigma)));
@@ -45,6 +49,22 @@ pub fn table(prediction: &Prediction) -> String {
         text.push_str(&precision.table());
     }
     text
+}
+
+/// What EDM's preconditioning is for, with how it is known.
+fn preconditioning(found: &Identities) -> String {
+    let claims = [("the input", Some(found.input)), ("the target", Some(found.target)), ("the loss", found.weight)];
+    let claims = claims.into_iter().filter_map(|(name, claim)| {
+        let Claim { proved, sigma, value } = claim?;
+        let said = match (proved, figure(value).as_str()) {
+            (true, _) => "1 at every sigma, proved".to_owned(),
+            (false, "1.000") => "1 at all levels that were looked at".to_owned(),
+            (false, value) => format!("as far from 1 as {value}, at sigma {}", figure(sigma)),
+        };
+        Some(format!("  {name:<10}  {said}\n"))
+    });
+    let head = format!("\npreconditioning for data of deviation {}: variances and weight\n", figure(found.sigma_data));
+    std::iter::once(head).chain(claims).collect()
 }
 
 /// By line of the source.

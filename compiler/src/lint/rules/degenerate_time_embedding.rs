@@ -1,7 +1,8 @@
 //! `process/degenerate-time-embedding`
 
 use crate::ir::NodeId;
-use crate::lint::{Report, scalars_at};
+use crate::analysis::numbers::scalars_at;
+use crate::lint::Report;
 use crate::ops::{Op, Sinusoid};
 use crate::types::Kind;
 use crate::words::short;

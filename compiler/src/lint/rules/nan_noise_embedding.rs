@@ -2,7 +2,8 @@
 
 use crate::analysis::ranges::Interval;
 use crate::ir::{Graph, NodeId, NodeKind};
-use crate::lint::{Report, scalars_at};
+use crate::analysis::numbers::scalars_at;
+use crate::lint::Report;
 use crate::ops::Op;
 use crate::types::Kind;
 use crate::words::short;

@@ -2,7 +2,8 @@
 
 use crate::analysis::stacks::passage;
 use crate::ir::NodeId;
-use crate::lint::{Context, Preconditioning, Report};
+use crate::analysis::preconditioning::Preconditioning;
+use crate::lint::{Context, Report};
 use crate::ops::Passage;
 use crate::types::Kind;
 use crate::words::figure;

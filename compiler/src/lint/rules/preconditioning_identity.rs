@@ -1,13 +1,10 @@
 //! `process/preconditioning-identity`
 
-use crate::ir::{Declared, Graph};
-use crate::lint::{Context, Preconditioning, Report, numbers_at, process_node};
+use crate::analysis::preconditioning::{Claim, Preconditioning, identities};
+use crate::lint::{Report, process_node};
 use crate::words::short;
 use archc_grammar::{Fix, Safety, Span};
-use archc_process::{Level, Prediction, Scale, Weighting};
 
-/// Levels of noise at which the identities are looked at.
-const LEVELS: usize = 64;
 /// Factor from one that is still right: what a deviation wrong by a fifth makes.
 const TOLERANCE: f64 = 1.5;
 
@@ -15,8 +12,9 @@ rule! {
     /// ## What it does
     ///
     /// Finds preconditioned networks whose input, whose target, or the weight of whose loss is not 1 at every level of
-    /// noise. Looks at 64 levels of the schedule, at coefficients of the `process` or at those that the model computes
-    /// itself: `c_skip * x + c_out * F(c_in * x)`. Weightings that mean to prefer some levels (`min_snr`, `p2`,
+    /// noise: with the coefficients of the `process`, or with those that the model computes itself, `c_skip * x + c_out *
+    /// F(c_in * x)`. The identities are proved where the coefficients are made of powers and roots of sigma (`archc
+    /// predict` says so), and looked at in 64 levels of the schedule where they are not. Weightings that mean to prefer some levels (`min_snr`, `p2`,
     /// `sigma_sqrt`, `cosmap`) are taken as they are.
     ///
     /// ## Why is this bad
@@ -65,11 +63,17 @@ rule! {
     check(context) {
         let found = || {
             let declared = context.graph.process.as_ref()?;
-            let worst = match declared.process.precondition.sigma_data() {
-                Some(sigma_data) => of_process(declared, sigma_data),
-                None => of_model(context, declared),
+            let found = identities(context.graph)?;
+            let off = |claim: Claim| (!claim.proved && claim.factor() > TOLERANCE).then_some(claim);
+            let (what, place, Claim { sigma, value, .. }) = if let Some(claim) = off(found.input) {
+                (Identity::Input, context.place(Preconditioning::of(context.graph)?.entry), claim)
+            } else if let Some(claim) = off(found.target) {
+                (Identity::Target, context.place(Preconditioning::of(context.graph)?.sum), claim)
+            } else {
+                (Identity::Loss, declared.place("weighting"), found.weight.and_then(off)?)
             };
-            worst.and_then(|finding| Some((process_node(context)?, finding)))
+            let finding = PreconditioningIdentity { what, place, sigma, value, sigma_data: found.sigma_data };
+            Some((process_node(context)?, finding))
         };
         found().into_iter().collect()
     }
@@ -111,71 +115,6 @@ enum Identity {
     Input,
     Target,
     Loss,
-}
-
-/// The number furthest from 1 on a logarithmic scale, if it is further than it may.
-fn worst(values: impl Iterator<Item = (f64, f64)>) -> Option<(f64, f64)> {
-    let off = |value: f64| libm::log(value).abs();
-    values
-        .filter(|(_, value)| value.is_finite() && *value > 0.0)
-        .max_by(|(_, a), (_, b)| off(*a).total_cmp(&off(*b)))
-        .filter(|(_, value)| off(*value) > libm::log(TOLERANCE))
-}
-
-/// The levels of a schedule as noise added to the data.
-fn levels(declared: &Declared) -> Vec<Level> {
-    let levels = declared.process.schedule.levels(LEVELS).unwrap_or_default();
-    levels.into_iter().filter_map(|level| level.on(Scale::VarianceExploding).ok()).collect()
-}
-
-fn is_plain(weighting: Weighting) -> bool {
-    matches!(weighting, Weighting::Uniform | Weighting::Edm { .. })
-}
-
-/// Coefficients of the process keep input and target at 1 for their own data; the weight may not fit.
-fn of_process(declared: &Declared, sigma_data: f64) -> Option<PreconditioningIdentity> {
-    let process = &declared.process;
-    if !is_plain(process.weighting) {
-        return None;
-    }
-    let weight = |level: Level| {
-        let weight = process.weighting.weight_inside(process.prediction, process.precondition, level);
-        weight.ok().map(|weight| (level.noise, weight))
-    };
-    let (sigma, value) = worst(levels(declared).into_iter().filter_map(weight))?;
-    let place = declared.place("weighting");
-    Some(PreconditioningIdentity { what: Identity::Loss, place, sigma, value, sigma_data })
-}
-
-/// Coefficients that the model computes itself.
-fn of_model(context: &Context<'_>, declared: &Declared) -> Option<PreconditioningIdentity> {
-    let (graph, process): (&Graph, _) = (context.graph, &declared.process);
-    if process.schedule.scale() != Scale::VarianceExploding || process.prediction != Prediction::X0 {
-        return None;
-    }
-    let parts = Preconditioning::of(graph)?;
-    let sigma_data = process.data_std.or(process.weighting.sigma_data())?;
-    let data = sigma_data * sigma_data;
-    let (mut input, mut target, mut loss) = (vec![], vec![], vec![]);
-    for level in levels(declared) {
-        let sigma = level.noise;
-        let numbers = numbers_at(graph, sigma);
-        let at = |node: crate::ir::NodeId| numbers.get(node.index()).copied().flatten();
-        let (skip, out, c_in) = (at(parts.skip)?, at(parts.out)?, at(parts.input)?);
-        let rest = 1.0 - skip;
-        input.push((sigma, c_in * c_in * (data + sigma * sigma)));
-        target.push((sigma, (rest * rest * data + skip * skip * sigma * sigma) / (out * out)));
-        if let (true, Ok(weight)) = (is_plain(process.weighting), process.weighting.weight(Prediction::X0, level)) {
-            loss.push((sigma, weight * out * out));
-        }
-    }
-    let found = |what: Identity, place: Span, values: Vec<(f64, f64)>| {
-        let (sigma, value) = worst(values.into_iter())?;
-        Some(PreconditioningIdentity { what, place, sigma, value, sigma_data })
-    };
-    found(Identity::Input, context.place(parts.entry), input)
-        .or_else(|| found(Identity::Target, context.place(parts.sum), target))
-        .or_else(|| found(Identity::Loss, declared.place("weighting"), loss))
 }
 
 /// Three digits.

@@ -11,7 +11,9 @@ rule! {
     /// ## What it does
     ///
     /// Finds processes whose preconditioning or loss weighting is made for data of another standard deviation than the
-    /// declared one, by more than a fifth.
+    /// declared one, by more than a fifth. Data is declared in the process, `data_std`, and in `archc.yaml`,
+    /// `statistics: { data: { std: .. } }`; the latter is what the data was measured to have, and `data_std` has to agree
+    /// with it.
     ///
     /// ## Why is this bad
     ///
@@ -59,10 +61,12 @@ rule! {
     /// * jhhuangchloe/DiffusionPDE#9: 0.5 for data scaled to [-1, 1].
     "process/sigma-data-mismatch", Warning
     pub struct SigmaDataMismatch {
-        /// Where a deviation is assumed.
+        /// What a deviation is assumed in: an argument of a call, or an entry of the process.
+        name: &'static str,
         assumed_at: Span,
         assumed: f64,
-        data_at: Span,
+        /// Where that of the data is declared; none in `archc.yaml`.
+        data_at: Option<Span>,
         data: f64,
     }
 
@@ -70,15 +74,18 @@ rule! {
         let found = || {
             let declared = context.graph.process.as_ref()?;
             let process = &declared.process;
-            let data = process.data_std?;
-            let of_weighting = process.weighting.sigma_data().map(|sigma_data| ("weighting", sigma_data));
+            let measured = context.given.inputs.data.map(|data| data.std);
+            let data = measured.or(process.data_std)?;
             let of_network = process.precondition.sigma_data().map(|sigma_data| ("precondition", sigma_data));
-            let assumed = of_network.into_iter().chain(of_weighting);
+            let of_weighting = process.weighting.sigma_data().map(|sigma_data| ("weighting", sigma_data));
+            let of_data = process.data_std.map(|std| ("data_std", std));
+            let assumed = [of_network, of_weighting, of_data].into_iter().flatten();
             let (entry, assumed) = assumed.into_iter().find(|(_, assumed)| (assumed / data - 1.0).abs() > TOLERANCE)?;
             let finding = SigmaDataMismatch {
+                name: if entry == "data_std" { entry } else { "sigma_data" },
                 assumed_at: declared.place(entry),
                 assumed,
-                data_at: declared.place("data_std"),
+                data_at: measured.is_none().then(|| declared.place("data_std")),
                 data,
             };
             Some((process_node(context)?, finding))
@@ -87,19 +94,22 @@ rule! {
     }
 
     report(finding, _context) {
-        let SigmaDataMismatch { assumed_at, assumed, data_at, data } = finding;
+        let SigmaDataMismatch { name, assumed_at, assumed, data_at, data } = finding;
         let ratio = (data / assumed) * (data / assumed);
+        let consequence = format!(
+            "the input of a network preconditioned so has variance {} at low noise, its target at high noise",
+            short((ratio * 100.0).round() / 100.0)
+        );
         Report {
             message: format!("made for data of deviation {}, but the data has {}", short(*assumed), short(*data)),
-            labels: vec![
-                (*assumed_at, format!("assumes {}", short(*assumed))),
-                (*data_at, "declared here".to_owned()),
-            ],
-            notes: vec![format!(
-                "the input of a network preconditioned so has variance {} at low noise, its target at high noise",
-                short((ratio * 100.0).round() / 100.0)
-            )],
-            help: Some(format!("write `sigma_data: {}`, or scale the data", short(*data))),
+            labels: std::iter::once((*assumed_at, format!("assumes {}", short(*assumed))))
+                .chain(data_at.map(|place| (place, "declared here".to_owned())))
+                .collect(),
+            notes: match data_at {
+                Some(_) => vec![consequence],
+                None => vec![format!("archc.yaml declares data of deviation {}", short(*data)), consequence],
+            },
+            help: Some(format!("write `{name}: {}`, or scale the data", short(*data))),
         }
     }
 
@@ -109,7 +119,12 @@ rule! {
         let calls = entries.filter_map(|place| context.call(place)).filter(|call| *call.name == *"edm");
         // A hyperparameter stays one.
         let is_number = |call: &Call| call.argument("sigma_data").is_none_or(|text| text.parse::<f64>().is_ok());
-        let edits: Vec<Edit> = calls.filter(is_number).map(|call| call.set("sigma_data", &short(finding.data))).collect();
+        let edits = calls.filter(is_number).map(|call| call.set("sigma_data", &short(finding.data)));
+        // `data_std` as well, where it is not that which the others are held to.
+        let number = |place: &Span| context.written(*place).is_some_and(|text| text.parse::<f64>().is_ok());
+        let written = declared.entry("data_std").filter(|place| finding.data_at.is_none() && number(place));
+        let of_data = written.and_then(|place| context.replace(place, short(finding.data)));
+        let edits: Vec<Edit> = edits.chain(of_data).collect();
         let title = format!("take a deviation of {}", short(finding.data));
         if edits.is_empty() { vec![] } else { vec![Fix::new(title, Safety::Unsafe, edits)] }
     }
