@@ -56,15 +56,47 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
     write_beside(path, text, None).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// New texts of files that exist, given with their old ones: all of them, or none.
+///
+/// # Errors
+///
+/// Says what failed. Every file then holds its old text, or the message names it.
+pub fn replace_all(files: &[(&Path, &str, &str)]) -> Result<(), String> {
+    let explain = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    // What takes room or rights is done before the first file is replaced.
+    let mut staged = Vec::with_capacity(files.len());
+    for (path, _, after) in files {
+        let permissions = std::fs::metadata(path).map_err(|error| explain(path, error))?.permissions();
+        staged.push(beside(path, after, Some(permissions)).map_err(|error| explain(path, error))?);
+    }
+    for (at, (file, (path, ..))) in staged.into_iter().zip(files).enumerate() {
+        let Err(error) = file.persist(path) else { continue };
+        let undone = files.iter().take(at).map(|(path, before, _)| replace(path, before));
+        let lost: Vec<String> =
+            undone.filter_map(Result::err).map(|error| format!("; not put back: {error}")).collect();
+        return Err(format!("{}{}", explain(path, error.error), lost.concat()));
+    }
+    Ok(())
+}
+
 fn write_beside(path: &Path, text: &str, permissions: Option<std::fs::Permissions>) -> std::io::Result<()> {
+    beside(path, text, permissions)?.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// A text in a file without a name yet, in the folder of the one that it is to become.
+fn beside(
+    path: &Path,
+    text: &str,
+    permissions: Option<std::fs::Permissions>,
+) -> std::io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = new_file(folder, permissions.is_none())?;
     file.write_all(text.as_bytes())?;
     if let Some(permissions) = permissions {
         file.as_file().set_permissions(permissions)?;
     }
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(file)
 }
 
 /// A file without a name yet. Those of the temporary kind are for their owner alone; a new spec is for whoever may read
@@ -128,4 +160,31 @@ pub fn write_folder(folder: &Path, files: &[(String, String)]) -> Result<(), Str
         let _ = std::fs::rename(&old, folder);
         explain(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_files_are_replaced_together_or_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a", "b"] {
+            std::fs::write(path(name), "old").expect("a file");
+        }
+        let text = |name: &str| std::fs::read_to_string(path(name)).expect("a file");
+        let (a, b, none) = (path("a"), path("b"), path("none"));
+        assert!(replace_all(&[(&a, "old", "new"), (&none, "old", "new")]).is_err());
+        assert_eq!(text("a"), "old");
+        replace_all(&[(&a, "old", "new"), (&b, "old", "new")]).expect("both are there");
+        assert_eq!((text("a"), text("b")), ("new".to_owned(), "new".to_owned()));
+        // A folder can be described and not be replaced by a file: what was done before it is put back.
+        std::fs::create_dir(path("folder")).expect("a folder");
+        std::fs::write(path("folder/inner"), "").expect("a file");
+        let inner = path("folder");
+        assert!(replace_all(&[(&a, "new", "newest"), (&inner, "", "text"), (&b, "new", "newest")]).is_err());
+        assert_eq!((text("a"), text("b")), ("new".to_owned(), "new".to_owned()));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 3, "nothing is left beside them");
+    }
 }

@@ -45,12 +45,12 @@ fn keep(repair: &Repair, only_show: bool) -> (bool, Vec<String>) {
     if !refused.is_empty() {
         return (false, refused);
     }
-    for file in &repair.files {
-        if let Err(message) = untouchable(file).and_then(|()| files::replace(Path::new(&file.name), &file.after)) {
-            return (false, vec![message]);
-        }
+    let files: Vec<(&Path, &str, &str)> =
+        repair.files.iter().map(|file| (Path::new(&file.name), file.before.as_str(), file.after.as_str())).collect();
+    match files::replace_all(&files) {
+        Ok(()) => (true, vec![]),
+        Err(message) => (false, vec![message]),
     }
-    (true, vec![])
 }
 
 /// Whether a file still holds what was read, and may be written.
