@@ -1,12 +1,15 @@
 //! Published weights into a module, strictly: whatever is missing, left over or misshapen is listed together, and
 //! nothing is loaded unless everything fits.
 
+mod hints;
+
 use crate::error::RunError;
 use crate::host::HostTensor;
 use crate::module::{Slot, slots};
 use crate::tensors::{TensorFile, Tensors};
 use archc_compiler::ir::Graph;
 use archc_compiler::suggest::nearest;
+use hints::Mismatch;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Problems that are listed, at most.
@@ -139,16 +142,21 @@ impl<'f> Shelf<'f> {
 /// Everything about tensors that does not fit parameters.
 fn mismatches(slots: &[Slot], shelf: &Shelf<'_>, left_over: &[&str]) -> Vec<String> {
     let mut problems = vec![];
+    let shape = |name: &str| shelf.describe(name).map_or(vec![], |(shape, _)| shape);
+    let left = left_over.iter().map(|name| (*name, shape(name))).collect();
+    let mut mismatch = Mismatch { left_over: left, ..Mismatch::default() };
     for slot in slots {
         match shelf.describe(&slot.path) {
             None => {
                 let hint = nearest(&slot.path, left_over.iter().copied())
                     .map(|near| format!(" (the file has `{near}`)"))
                     .unwrap_or_default();
+                mismatch.missing.push((&slot.path, slot.shape.clone()));
                 problems.push(format!("  missing: `{}` {:?}{hint}", slot.path, slot.shape));
             }
             Some((shape, _)) if shape != slot.shape => {
                 problems.push(format!("  shape: `{}` is {shape:?}, the model has {:?}", slot.path, slot.shape));
+                mismatch.misshapen.push((shape, slot.shape.clone()));
             }
             Some((_, dtype)) if !shelf.is_float(&slot.path) => {
                 problems.push(format!("  dtype: `{}` is {dtype}, parameters are floats", slot.path));
@@ -162,5 +170,6 @@ fn mismatches(slots: &[Slot], shelf: &Shelf<'_>, left_over: &[&str]) -> Vec<Stri
         problems.truncate(SHOWN);
         problems.push(format!("  and {rest} more"));
     }
+    problems.extend(mismatch.hints());
     problems
 }
