@@ -200,6 +200,7 @@ macro_rules! for_each_rule {
             dilution => Dilution,
             degenerate_time_embedding => DegenerateTimeEmbedding,
             energy_imbalance => EnergyImbalance,
+            does_not_arrive => DoesNotArrive,
             eps_at_zero_snr => EpsAtZeroSnr,
             eps_dominates => EpsDominates,
             half_reduction => HalfReduction,

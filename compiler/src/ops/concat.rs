@@ -168,10 +168,11 @@ impl Operator for Concat {
         for (operand, (_, x)) in at.operands.iter().enumerate() {
             for row in 0..at.rows {
                 for column in 0..at.columns {
-                    let Some((own_row, own_column)) = self.place(at, operand, row, column) else { continue };
-                    let facts = x.at(own_row, own_column);
-                    // Parts differ from each other.
-                    result.add(row, column, facts.with(self.along.varies(), facts.nonzero() && !divided));
+                    for (own_row, own_column) in self.below(at, operand, row, column) {
+                        let facts = x.at(own_row, own_column);
+                        // Parts differ from each other.
+                        result.add(row, column, facts.with(self.along.varies(), facts.nonzero() && !divided));
+                    }
                 }
             }
         }
@@ -184,13 +185,14 @@ impl Operator for Concat {
             let mut result = Grid::new(x.rows(), x.columns());
             for row in 0..gradient.rows() {
                 for column in 0..gradient.columns() {
-                    let Some((own_row, own_column)) = self.place(at, operand, row, column) else { continue };
                     let mut facts = gradient.at(row, column);
                     if !divided && facts.nonzero() {
                         // A part of a centred gradient is not centred.
                         facts = facts.or(Facts::MEAN_POSITIONS).or(Facts::MEAN_CHANNELS).or(Facts::MEAN_ALL);
                     }
-                    result.add(own_row.min(x.rows() - 1), own_column.min(x.columns() - 1), facts);
+                    for (own_row, own_column) in self.below(at, operand, row, column) {
+                        result.add(own_row.min(x.rows() - 1), own_column.min(x.columns() - 1), facts);
+                    }
                 }
             }
             result
@@ -215,21 +217,31 @@ impl Concat {
         own == at.operands.iter().map(|(_, grid)| self.parts(grid)).sum::<usize>()
     }
 
-    /// The cell of an operand that lies under a cell of the result, if it has one there. Every operand lies under the
-    /// one cell of a result that is not divided.
-    fn place(&self, at: &Flow<'_>, operand: usize, row: usize, column: usize) -> Option<(usize, usize)> {
-        let here = match self.along {
+    /// The cells of an operand that lie under a cell of the result: one, or none, of a result that has a part for each; all
+    /// of them under the one cell of a result that is not divided.
+    fn below(
+        &self,
+        at: &Flow<'_>,
+        operand: usize,
+        row: usize,
+        column: usize,
+    ) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let along = self.along;
+        let here = match along {
             JoinAxis::Channels => column,
             JoinAxis::Tokens => row,
         };
+        let parts = at.operands.get(operand).map_or(0, |(_, grid)| self.parts(grid));
         let own = if self.is_divided(at) {
             let start: usize = at.operands.iter().take(operand).map(|(_, grid)| self.parts(grid)).sum();
-            let size = at.operands.get(operand).map_or(0, |(_, grid)| self.parts(grid));
-            here.checked_sub(start).filter(|own| *own < size)?
+            match here.checked_sub(start).filter(|own| *own < parts) {
+                Some(own) => own..own + 1,
+                None => 0..0,
+            }
         } else {
-            0
+            0..parts
         };
-        Some(match self.along {
+        own.map(move |own| match along {
             JoinAxis::Channels => (row, own),
             JoinAxis::Tokens => (own, column),
         })
