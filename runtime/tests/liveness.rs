@@ -16,6 +16,10 @@ const STEPS: u32 = 7;
 const NETWORKS: u64 = 300;
 
 fn graph(source: &str, settings: &[(&str, &str)]) -> Arc<Graph> {
+    graph_of(source, None, settings)
+}
+
+fn graph_of(source: &str, model: Option<&str>, settings: &[(&str, &str)]) -> Arc<Graph> {
     let sources = Specs { source };
     let settings: Vec<_> = settings
         .iter()
@@ -24,7 +28,7 @@ fn graph(source: &str, settings: &[(&str, &str)]) -> Arc<Graph> {
             (Arc::from(*name), value)
         })
         .collect();
-    let compiled = compile("main.arch", None, &settings, &sources, &Options::default()).expect("it exists");
+    let compiled = compile("main.arch", model, &settings, &sources, &Options::default()).expect("it exists");
     let errors: Vec<String> = compiled.diagnostics.iter().map(|problem| problem.message.clone()).collect();
     Arc::new(compiled.graph.ok_or_else(|| format!("{source}\n{}", errors.join("\n"))).expect("the network compiles"))
 }
@@ -141,6 +145,94 @@ fn published_architectures_wake_up_as_predicted() {
         ],
     );
     assert_eq!(differences(&video, 1), Vec::<String>::new());
+}
+
+/// The other models of the files.
+#[test]
+fn further_models_wake_up_as_predicted() {
+    let (clip, uvit) = (include_str!("../../specs/clip_text.arch"), include_str!("../../specs/uvit.arch"));
+    let (pixart, point_e) = (include_str!("../../specs/pixart.arch"), include_str!("../../specs/point_e.arch"));
+    let (adm, kl) = (include_str!("../../specs/edm.arch"), include_str!("../../specs/autoencoder_kl.arch"));
+    let svd = include_str!("../../specs/svd.arch");
+    let small = "width: 16, layers: 2, heads: 2, N: 5";
+    let autoencoder = "widths: [16; 16], layers: 1, groups: 4";
+    let models = [
+        (clip, "ClipTextProjected", "vocabulary: 12, dim: 16, layers: 2, heads: 2, context: 6".to_owned()),
+        (uvit, "UViTClass", "size: 8, dim: 24, depth: 4, heads: 2, classes: 3".to_owned()),
+        (uvit, "UViTText", "size: 8, dim: 24, depth: 4, heads: 2, text_dim: 5".to_owned()),
+        (
+            pixart,
+            "PixArtMultiScale",
+            "size: 8, depth: 2, heads: 2, head_dim: 12, text_dim: 10, M: 5, H: 8, W: 8".to_owned(),
+        ),
+        (point_e, "PointEGrid", format!("{small}, features: 6, M: 3")),
+        (point_e, "PointEVector", format!("{small}, features: 6")),
+        (point_e, "PointEUpsample", format!("{small}, features: 6, M: 3, K: 4")),
+        (
+            adm,
+            "EDMADM",
+            "mult: [1; 2], attention: [false; true], layers: 1, width: 16, head_width: 16, classes: 3, size: 8, H: 8, W: 8"
+                .to_owned(),
+        ),
+        (kl, "AutoencoderKL", format!("{autoencoder}, H: 8, W: 8")),
+        (kl, "AutoencoderKLDecoder", format!("{autoencoder}, H: 4, W: 4")),
+        (svd, "VideoAutoencoder", format!("{autoencoder}, T: 3, H: 8, W: 8")),
+    ];
+    for (spec, model, settings) in models {
+        let settings: Vec<(&str, String)> = settings
+            .split(", ")
+            .filter_map(|setting| setting.trim().split_once(": "))
+            // Lists are written with another sign than the one between settings.
+            .map(|(name, value)| (name, value.replace(';', ",")))
+            .collect();
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(differences(&graph_of(spec, Some(model), &settings), 1), Vec::<String>::new(), "{model}");
+    }
+}
+
+/// Joined sequences of which nobody knows the length: where a part begins is known in front of them alone.
+#[test]
+fn sequences_of_unknown_length_wake_up_as_predicted() {
+    const CONDITIONS: &[(&str, u64)] = &[
+        ("a -> linear(16) -> to_tokens()", 1),
+        ("a -> linear(16, init: zero) -> to_tokens()", 1),
+        ("b -> to_tokens()", 1),
+        ("parameter(tokens[2, 16], init: zero)", 2),
+        ("parameter(tokens[2, 16], init: normal(1.0))", 2),
+        ("concat(a -> linear(16, init: zero) -> to_tokens(), b -> linear(16) -> to_tokens(), along: tokens)", 2),
+    ];
+    const PARTS: &[&str] = &[
+        "linear(16)",
+        "linear(16, init: zero)",
+        "layer_norm()",
+        "residual { layer_norm() -> linear(16) -> silu() -> linear(16, init: zero) }",
+        "{ h => attention(h -> linear(16), h -> linear(16), h -> linear(16), heads: 2) }",
+        "residual { h => attention(h -> linear(16), h -> linear(16), h -> linear(16, init: zero), heads: 2) -> linear(16) }",
+    ];
+    let mut failures = vec![];
+    for seed in 0..60 {
+        let mut rng = init::stream(seed, "sequences");
+        let mut pick = || CONDITIONS.choose(&mut rng).copied().unwrap_or(("b -> to_tokens()", 1));
+        let ((first, one), (second, two)) = (pick(), pick());
+        let front = rng.random_bool(0.5);
+        let whole = if front { "concat(e, x, along: tokens)" } else { "concat(x, e, along: tokens)" };
+        let start = if front { one + two } else { 0 };
+        let mut source =
+            "model Net(x: tokens[N, 16], a: vector[4], b: vector[16], N: dim = 6) -> tokens[N, 8] {\n".to_owned();
+        let _ = writeln!(source, "    let c1 = {first}\n    let c2 = {second}");
+        let _ = writeln!(source, "    let e = concat(c1, c2, along: tokens)\n    let h = {whole}");
+        for _ in 0..rng.random_range(1..4) {
+            let part = PARTS.choose(&mut rng).copied().unwrap_or("silu()");
+            let _ = writeln!(source, "    h = h -> {part}");
+        }
+        let _ = writeln!(source, "    h -> slice({start}, N, along: tokens) -> linear(8)\n}}");
+        let found = differences(&graph(&source, &[]), seed);
+        if !found.is_empty() {
+            failures.push(format!("seed {seed}\n{source}{}\n", found.join("\n")));
+        }
+    }
+    let shown: Vec<&String> = failures.iter().take(3).collect();
+    assert!(failures.is_empty(), "{} networks differ; the first:\n{shown:#?}", failures.len());
 }
 
 /// Zeros of every mechanism: gates, scales, residuals, fusions.

@@ -31,6 +31,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use serde::Serialize;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 macro_rules! id {
@@ -316,6 +317,25 @@ impl Graph {
     /// The name under which it was asked for.
     pub fn name(&self) -> &str {
         self.preset.as_deref().unwrap_or(&self.model)
+    }
+
+    /// The same with the typical size of every symbol that has one, in types and in cuts of sequences: what is asked of it
+    /// is where parts lie, and not what a user may pass.
+    pub fn at_typical_sizes(&self) -> Cow<'_, Self> {
+        if self.typical.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut sized = self.clone();
+        for id in self.node_ids() {
+            let node = sized.node_mut(id);
+            for dim in &mut node.ty.dims {
+                *dim = dim.at(&self.typical).map_or_else(|| dim.clone(), Dim::Known);
+            }
+            if let NodeKind::Op(Op::Slice(slice)) = &mut node.kind {
+                *slice = slice.at(&self.typical);
+            }
+        }
+        Cow::Owned(sized)
     }
 
     pub fn add_node(&mut self, node: Node, operands: &[NodeId]) -> NodeId {

@@ -261,16 +261,16 @@ impl Operator for Attention {
     }
 
     fn flow(&self, at: &Flow<'_>) -> Grid {
-        let (q, keys, v) = (at.operand(0), at.operand(1).all(), at.operand(2));
+        let (q, queries, keys) = (at.operand(0), at.all_of(0), at.all_of(1));
         let biased = bias_varies(at);
         Grid::build(at.rows, at.columns, |row, column| {
-            let values = v.column(column);
+            let values = at.column_of(2, column);
             // Queries give different mixtures only if they differ, and the keys, and the values do; or if they see
             // different tokens.
             let differ = self.causal || q.row(row).has(Facts::POSITIONS) && keys.has(Facts::POSITIONS);
             let mixes = differ && values.has(Facts::POSITIONS);
             // Uniform weights give every query the mean of the values, causal ones that of the values so far.
-            let attends = self.causal || biased || attends(q.all(), keys);
+            let attends = self.causal || biased || attends(queries, keys);
             let nonzero = values.has(Facts::MEAN_POSITIONS) || attends && values.has(Facts::POSITIONS);
             Facts::NONZERO
                 .with(Facts::POSITIONS, mixes)
@@ -284,7 +284,7 @@ impl Operator for Attention {
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
         let (q, k, v) = (at.operand(0), at.operand(1), at.operand(2));
-        let (queries, keys, values) = (q.all(), k.all(), v.all());
+        let (queries, keys, values) = (at.all_of(0), at.all_of(1), at.all_of(2));
         let varied_values = values.has(Facts::POSITIONS);
         // A score's gradient sums to zero over the keys: uniform keys or values leave nothing for the queries. It is
         // linear in the result's gradient, so that with equal weights for all queries it is centred if that is.

@@ -200,6 +200,8 @@ pub type Alignments = SmallVec<[Alignment; 3]>;
 pub struct Flow<'a> {
     pub operands: SmallVec<[(&'a Type, &'a Grid); 3]>,
     pub parameters: SmallVec<[&'a Grid; 2]>,
+    /// What holds of the operands with their tokens undivided, where this has them in parts.
+    pub undivided: SmallVec<[&'a Grid; 3]>,
     pub result: &'a Type,
     /// Parts of the token axis and of the channel axis of the result.
     pub rows: usize,
@@ -212,6 +214,19 @@ impl Flow<'_> {
     pub fn operand(&self, at: usize) -> &Grid {
         static NOTHING: LazyLock<Grid> = LazyLock::new(|| Grid::new(1, 1));
         self.operands.get(at).map_or(&NOTHING, |(_, grid)| grid)
+    }
+
+    /// What holds of all tokens of an operand together, in a part of its channels: parts that are not zero are taken to
+    /// differ, unless it is known of them undivided that they do not.
+    pub fn column_of(&self, at: usize, column: usize) -> Facts {
+        let facts = self.operand(at).column(column);
+        self.undivided.get(at).map_or(facts, |whole| facts.and(whole.column(column)))
+    }
+
+    /// The same of all channels.
+    pub fn all_of(&self, at: usize) -> Facts {
+        let facts = self.operand(at).all();
+        self.undivided.get(at).map_or(facts, |whole| facts.and(whole.all()))
     }
 
     pub fn parameter(&self, at: usize) -> Option<&Grid> {

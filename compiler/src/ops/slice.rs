@@ -8,7 +8,7 @@ use super::{
 use crate::analysis::liveness::facts::{Facts, Grid};
 use crate::analysis::moments::{Class, Moments, Parts, Unknown};
 use super::signals::{Response, Signals};
-use crate::dim::Dim;
+use crate::dim::{Dim, Sizes};
 use crate::operator;
 use crate::types::{Axis, Type};
 use smallvec::smallvec;
@@ -36,6 +36,13 @@ impl Slice {
     pub fn of_channels(start: u64, size: u64, groups: u64) -> Self {
         let start = Offset(Dim::Known(start));
         Self { start, size: Dim::Known(size), along: JoinAxis::Channels, groups }
+    }
+
+    /// The same with sizes that are given, where they suffice.
+    #[must_use]
+    pub fn at(&self, sizes: &Sizes) -> Self {
+        let bound = |dim: &Dim| dim.at(sizes).map_or_else(|| dim.clone(), Dim::Known);
+        Self { start: Offset(bound(&self.start.0)), size: bound(&self.size), ..self.clone() }
     }
 
     /// The one number at which a slice of whole groups starts, if it is known.

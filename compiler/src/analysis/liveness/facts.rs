@@ -50,6 +50,10 @@ impl Facts {
         Facts(self.0 | other.0)
     }
 
+    pub fn and(self, other: Facts) -> Facts {
+        Facts(self.0 & other.0)
+    }
+
     #[must_use]
     pub fn without(self, fact: Facts) -> Facts {
         Facts(self.0 & !fact.0)

@@ -16,9 +16,10 @@
 //! holds at step `k`, then wakes the parameters whose gradient has become non-zero. Each fact becomes true once, so
 //! the work is linear in the graph.
 //!
+//! Sizes that are known only when the model runs have their typical values, so that parts of sequences are told apart.
 //! Facts are kept twice where sequences are cut and joined: for each part of the tokens, which sees that a part is
-//! zero, and for the whole, which sees that a sum over all tokens is. Both are sound; a gradient is zero where either
-//! says so.
+//! zero, and for the whole, which sees that a sum over all tokens is. Both are sound; attention and parameters take what
+//! both say: a gradient is zero where either says so.
 //!
 //! Three assumptions stand behind "almost all": distinct paths do not cancel (`x - x` is taken to be non-zero, but for the
 //! two paths of a blend, whose difference is known: `blends.rs`), ε in a
@@ -87,7 +88,7 @@ pub struct Liveness {
 
 impl Liveness {
     pub fn of(graph: &Graph) -> Self {
-        Engine::new(graph).run()
+        Engine::new(&graph.at_typical_sizes()).run()
     }
 
     /// When a parameter first moves.
@@ -137,10 +138,11 @@ impl<'g> Engine<'g> {
         let mut step = 1;
         let mut silent = vec![];
         loop {
-            self.fine.propagate();
             if let Some(whole) = &mut self.whole {
                 whole.propagate();
+                self.fine.learn(&whole.forward);
             }
+            self.fine.propagate();
             if step == 1 {
                 silent = self.fine.forward.iter().map(|grid| !grid.any_nonzero()).collect();
             }

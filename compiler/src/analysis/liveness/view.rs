@@ -17,6 +17,8 @@ pub(super) struct View<'g> {
     channels: Parts,
     tokens: Parts,
     blends: Blends,
+    /// What holds of the values with their tokens undivided; nothing where these have them so.
+    undivided: Vec<Grid>,
     pub forward: Vec<Grid>,
     pub backward: Vec<Grid>,
     /// Facts of the parameters at the current step.
@@ -37,6 +39,7 @@ impl<'g> View<'g> {
         let forward: Vec<Grid> = graph.node_ids().map(empty).collect();
         let mut view = Self {
             graph,
+            undivided: vec![],
             backward: forward.clone(),
             forward,
             parameters: vec![],
@@ -162,6 +165,17 @@ impl<'g> View<'g> {
         self.graph.node_count() - 1 - index
     }
 
+    /// Takes note of what holds of undivided values, for the operations that look at all tokens together.
+    pub fn learn(&mut self, undivided: &[Grid]) {
+        self.undivided = undivided.to_vec();
+        for id in self.graph.node_ids() {
+            if let Some(Op::Attention(_)) = self.graph.node(id).op() {
+                self.look_up(id);
+                self.look_down(id);
+            }
+        }
+    }
+
     /// Derives every fact that follows from those that hold.
     pub fn propagate(&mut self) {
         while let Some(index) = self.up.pop() {
@@ -198,6 +212,7 @@ impl<'g> View<'g> {
                 .filter_map(|operand| Some((&self.graph.node(*operand).ty, self.forward.get(operand.index())?)))
                 .collect(),
             parameters: node.parameters.iter().filter_map(|id| self.parameters.get(id.index())).collect(),
+            undivided: operands.iter().filter_map(|operand| self.undivided.get(operand.index())).collect(),
             result: &node.ty,
             rows: self.tokens.count(id),
             columns: self.channels.count(id),
