@@ -3,6 +3,7 @@
 use crate::case::{Case, MAIN, cases};
 use crate::corpus;
 use crate::markdown::arch_blocks;
+use crate::mistakes::{MUTATED, MUTATIONS, Mutation};
 use crate::run;
 use archc_compiler::fix::{Change, Effect};
 use archc_compiler::lint::{self, Levels};
@@ -99,174 +100,16 @@ fn remarks(rules: &BTreeSet<String>) -> Levels {
     Levels(known.map(|rule| (rule.id.to_owned(), Some(rule.level))).collect())
 }
 
-/// A way to break a published network.
-struct Mutation {
-    name: &'static str,
-    /// The specs it is made in; all if there is none.
-    specs: &'static [&'static str],
-    /// What is written, and what is written instead.
-    from: &'static str,
-    to: &'static str,
-    /// What ought to be found.
-    expected: &'static [&'static str],
-    /// What ought not to be.
-    silent: &'static [&'static str],
+/// Mutations that change no network: their text stands nowhere, or does not compile.
+pub fn idle(verdicts: &[Verdict]) -> Vec<&'static str> {
+    let is_made = |own: &&Mutation| {
+        verdicts.iter().any(|verdict| {
+            let same = verdict.expected == set(own.expected.iter().copied());
+            same && verdict.title.starts_with(own.name) && verdict.silent == set(own.silent.iter().copied())
+        })
+    };
+    MUTATIONS.iter().filter(|own| !is_made(own)).map(|own| own.from).collect()
 }
-
-/// A mistake with what ought to be found of it.
-const fn mutation(
-    name: &'static str,
-    specs: &'static [&'static str],
-    from: &'static str,
-    to: &'static str,
-    expected: &'static [&'static str],
-) -> Mutation {
-    Mutation { name, specs, from, to, expected, silent: &[] }
-}
-
-/// A change of which those rules have to be silent.
-const fn harmless(
-    name: &'static str,
-    from: &'static str,
-    to: &'static str,
-    rules: &'static [&'static str],
-) -> Mutation {
-    Mutation { name, specs: &[], from, to, expected: &[], silent: rules }
-}
-
-/// A head that no longer starts at zero, which is no branch.
-const fn headless(from: &'static str, to: &'static str) -> Mutation {
-    let (expected, silent) = (&["init/nonzero-head"], &[MISSING_ZERO]);
-    Mutation { name: "drop the zero start of a head", specs: &[], from, to, expected, silent }
-}
-
-/// Networks that are mutated.
-const MUTATED: &[(&str, &str)] = &[
-    (DIT, "dit_s_2"),
-    (EDM, "edm_ddpmpp_cifar10"),
-    (PIXART, "pixart_alpha"),
-    (SD3, "sd3_medium"),
-    ("specs/uvit.arch", "uvit_small"),
-];
-const DIT: &str = "specs/dit.arch";
-const EDM: &str = "specs/edm.arch";
-const PIXART: &str = "specs/pixart.arch";
-const SD3: &str = "specs/sd3.arch";
-
-const WITHOUT_ONE: &str = "condition/modulation-without-one";
-const MISSING_ZERO: &str = "init/missing-zero";
-const SOFTMAX: &str = "gate by a softmax";
-const ALONE: &str = "modulate by the scale alone";
-
-/// Each is made at every place where its text stands.
-const MUTATIONS: &[Mutation] = &[
-    mutation("drop the zero start of a branch", &[], "kv_init: kv, init: zero)", "kv_init: kv)", &[MISSING_ZERO]),
-    mutation("drop a gate that starts at zero", &[DIT], "residual(gate: gate1)", "residual", &[MISSING_ZERO]),
-    mutation("drop a gate that starts at zero", &[DIT], "residual(gate: gate2)", "residual", &[MISSING_ZERO]),
-    // The condition is so small that the gates are: all 24 branches together are predicted to add
-    // 0.2 % to the stream.
-    harmless("start gates near zero", "linear(6 * D, init: zero)", "linear(6 * D)", &[MISSING_ZERO]),
-    // Neither ends a residual branch: 1 + a small scale in front of a head, and heads.
-    harmless(
-        "drop the zero start of a head's modulation",
-        "linear(2 * D, init: zero)",
-        "linear(2 * D)",
-        &[MISSING_ZERO],
-    ),
-    headless("linear(features, init: zero)", "linear(features)"),
-    headless("out, init: zero)", "out)"),
-    // Scales that start at zero silence what is behind them, which in DiT ends at factors of zero as well.
-    mutation(ALONE, &[DIT], "-> modulate(shift1, scale1)", "-> { y => y * scale1 + shift1 }", &[WITHOUT_ONE, DEAD]),
-    mutation(ALONE, &[DIT], "-> modulate(shift2, scale2)", "-> { y => y * scale2 + shift2 }", &[WITHOUT_ONE, DEAD]),
-    mutation(ALONE, &[DIT], "-> modulate(shift, scale)", "-> { y => y * scale + shift }", &[WITHOUT_ONE, DEAD]),
-    mutation(ALONE, &[PIXART, SD3], "-> modulate(shift1, scale1)", "-> { y => y * scale1 + shift1 }", &[WITHOUT_ONE]),
-    mutation(ALONE, &[PIXART, SD3], "-> modulate(shift2, scale2)", "-> { y => y * scale2 + shift2 }", &[WITHOUT_ONE]),
-    mutation(ALONE, &[SD3], "-> modulate(shift, scale)", "-> { y => y * scale + shift }", &[WITHOUT_ONE]),
-    mutation("swap heads and their width", &[], "heads: 16", "heads: 128", &["attention/heads"]),
-    mutation("swap heads and their width", &[], "heads: 6", "heads: 48", &["attention/heads"]),
-    mutation(
-        "predict the noise where none of the data is left",
-        &[],
-        "schedule: linear",
-        "schedule: linear(zero_terminal_snr: true)",
-        &["process/eps-at-zero-snr"],
-    ),
-    mutation(
-        "weigh all levels alike",
-        &[],
-        "weighting: edm(sigma_data: sigma_data)",
-        "weighting: uniform",
-        &[IDENTITY],
-    ),
-    mutation(
-        "weigh as for other data",
-        &[EDM],
-        "weighting: edm(sigma_data: sigma_data)",
-        "weighting: edm(sigma_data: 1)",
-        &["process/sigma-data-mismatch", IDENTITY],
-    ),
-    mutation(
-        "precondition as for other data",
-        &[EDM],
-        "edm_preconditioning(sigma_data)",
-        "edm_preconditioning(1)",
-        &[IDENTITY],
-    ),
-    mutation(
-        "start both factors at zero",
-        &[DIT],
-        "Mlp(D * mlp_ratio, act: gelu_tanh)",
-        "Mlp(D * mlp_ratio, act: gelu_tanh, out_init: zero)",
-        &[DEAD],
-    ),
-    mutation(
-        SOFTMAX,
-        &[DIT],
-        "residual(gate: gate1)",
-        "residual(gate: gate1 -> softmax())",
-        &["gate/softmax-as-gates"],
-    ),
-    mutation(
-        SOFTMAX,
-        &[DIT],
-        "residual(gate: gate2)",
-        "residual(gate: gate2 -> softmax())",
-        &["gate/softmax-as-gates"],
-    ),
-    mutation(
-        "add an epsilon of 1",
-        &[DIT],
-        "layer_norm(affine: false, eps: 1e-6)",
-        "layer_norm(affine: false, eps: 1)",
-        &["norm/eps-dominates"],
-    ),
-    // Branches start at zero, so that the stream keeps its variance without the factor.
-    harmless(
-        "do not scale the sums",
-        "skip_scale: float = sqrt(0.5)",
-        "skip_scale: float = 1",
-        &[MISSING_ZERO, "residual/growth"],
-    ),
-    // 13 of 26 sums: fewer than the stacks that have been seen to diverge.
-    harmless(
-        "normalise behind the sum",
-        "residual { layer_norm() @norm2 -> Mlp(D * mlp_ratio) @mlp }",
-        "residual { Mlp(D * mlp_ratio) @mlp } -> layer_norm() @norm2",
-        &["residual/deep-post-norm"],
-    ),
-    // Missed: a projection behind each skip ends a stack, and the last one is short.
-    mutation(
-        "drop the final norm",
-        &["specs/uvit.arch"],
-        "h -> layer_norm() @norm -> linear",
-        "h -> linear",
-        &["norm/missing-final"],
-    ),
-    // Coefficients and weight are those of other data, so that neither input nor target have unit variance.
-    mutation("assume other data", &[], "data_std: 0.5", "data_std: 1", &["process/sigma-data-mismatch", IDENTITY]),
-];
-const DEAD: &str = "init/dead-product";
-const IDENTITY: &str = "process/preconditioning-identity";
 
 /// Verdicts about published specs with one mistake made in each; those that do not compile any more, or are the
 /// same network, are left out.

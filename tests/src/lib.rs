@@ -29,6 +29,7 @@ pub mod evidence;
 pub mod expectation;
 pub mod experiment;
 pub mod markdown;
+pub mod mistakes;
 pub mod mutation;
 pub mod pages;
 pub mod report;

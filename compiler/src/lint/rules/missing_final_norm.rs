@@ -1,21 +1,25 @@
 //! `norm/missing-final`
 
-use crate::analysis::stacks::{Stack, passage, readers};
+use crate::analysis::preconditioning::Preconditioning;
+use crate::analysis::stacks::{Block, passage};
+use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::NodeId;
 use crate::lint::{Context, Report};
 use crate::ops::Passage;
 use crate::words::figure;
 use archc_grammar::Span;
+use rustc_hash::FxHashMap;
 
 /// Blocks whose sum grows enough for the head to notice: 12 unit branches make a mean square of 13.
 const BLOCKS: usize = 12;
-/// Nodes behind a stack that are looked at, at most.
+/// Nodes between a stack and an output that are looked at, at most.
 const MAX_BEHIND: usize = 64;
 
 rule! {
     /// ## What it does
     ///
-    /// Finds deep pre-norm stacks whose stream reaches an output without a norm.
+    /// Finds deep pre-norm networks whose stream reaches an output without a norm. Branches count from the last norm on the
+    /// stream on, over changes of width and resolution.
     ///
     /// ## Why is this bad
     ///
@@ -62,16 +66,23 @@ rule! {
     }
 
     check(context) {
-        let found = context.stacks().0.iter().filter_map(|stack| {
-            let last = stack.blocks.last()?.sum;
-            let head = is_pre_norm(stack).then(|| bare_head(context, last))??;
+        let blocks: FxHashMap<NodeId, &Block> =
+            context.stacks().0.iter().flat_map(|stack| &stack.blocks).map(|block| (block.sum, block)).collect();
+        let preconditioned = Preconditioning::of(context.graph);
+        let outputs = context.graph.outputs.iter().map(|output| match &preconditioned {
+            Some(parts) if parts.sum == output.node => parts.network,
+            _ => output.node,
+        });
+        let found = outputs.filter_map(|output| {
+            let (head, last) = bare_head(context, output)?;
+            let blocks = sums(context, &blocks, last);
             let finding = MissingFinalNorm {
                 last: context.place(last),
                 head: context.place(head),
-                blocks: stack.blocks.len(),
+                blocks,
                 square: context.signal().square(last),
             };
-            Some((head, finding))
+            (blocks >= BLOCKS).then_some((head, finding))
         });
         found.collect()
     }
@@ -90,25 +101,52 @@ rule! {
     }
 }
 
-fn is_pre_norm(stack: &Stack) -> bool {
-    stack.blocks.len() >= BLOCKS && stack.blocks.iter().all(|block| block.normalized && !block.post_norm)
+/// The first map on the way from a residual sum to an output, and that sum, where no norm stands between.
+fn bare_head(context: &Context<'_>, output: NodeId) -> Option<(NodeId, NodeId)> {
+    let (graph, streams) = (context.graph, context.streams());
+    let (mut at, mut head) = (output, None);
+    for _ in 0..MAX_BEHIND {
+        if residual(context, at).is_some() {
+            return head.map(|head| (head, at));
+        }
+        match passage(graph, at)? {
+            Passage::Normalize | Passage::Source => return None,
+            Passage::Project | Passage::Transform if !graph.node(at).parameters.is_empty() => head = Some(at),
+            Passage::Keep
+            | Passage::Scale
+            | Passage::Gate
+            | Passage::Resample
+            | Passage::Project
+            | Passage::Transform
+            | Passage::Add
+            | Passage::Join
+            | Passage::Cut => {}
+        }
+        at = streams.main_operand(at)?;
+    }
+    None
 }
 
-/// The first map of a stream that reaches an output, where no way behind the stack has a norm.
-fn bare_head(context: &Context<'_>, last: NodeId) -> Option<NodeId> {
-    let graph = context.graph;
-    let head = readers(graph, last).into_iter().find(|reader| {
-        matches!(passage(graph, *reader), Some(Passage::Project | Passage::Transform | Passage::Cut | Passage::Join))
-    })?;
-    let (mut open, mut seen) = (vec![last], 0);
-    while let Some(at) = open.pop() {
-        seen += 1;
-        for (user, _) in graph.users(at) {
-            if seen > MAX_BEHIND || passage(graph, user) == Some(Passage::Normalize) {
-                return None;
-            }
-            open.push(user);
-        }
+/// How many branches with a norm have been added to a stream since it was last normalised itself, whatever its width and
+/// its resolution were then.
+fn sums(context: &Context<'_>, blocks: &FxHashMap<NodeId, &Block>, last: NodeId) -> usize {
+    let (mut at, mut count) = (Some(last), 0);
+    while let Some(node) = at {
+        let Some(merge) = residual(context, node) else {
+            at = match passage(context.graph, node) {
+                None | Some(Passage::Normalize | Passage::Source) => None,
+                Some(_) => context.streams().main_operand(node),
+            };
+            continue;
+        };
+        let Some(block) = blocks.get(&node).filter(|block| !block.post_norm && block.trunk == 1.0) else { break };
+        // What a branch without a norm adds is no constant step, and blends of two ways add none.
+        count += usize::from(block.normalized);
+        at = Some(merge.fork);
     }
-    Some(head)
+    count
+}
+
+fn residual<'c>(context: &'c Context<'_>, node: NodeId) -> Option<&'c Merge> {
+    context.streams().at(node).filter(|merge| merge.kind == MergeKind::Residual)
 }
