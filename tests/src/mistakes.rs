@@ -286,12 +286,13 @@ pub const MUTATIONS: &[Mutation] = &[
         "= (timestep / 1000) ->",
         &["process/degenerate-time-embedding"],
     ),
+    // The head is one of them; and the streams that grow now differ from the skips whose groups they share.
     mutation(
         "start last layers like any other",
         &[DDPM],
         "xavier_uniform(gain: 1e-5)",
         "xavier_uniform",
-        &[MISSING_ZERO],
+        &[MISSING_ZERO, "init/nonzero-head", "skip/straddling-norm"],
     ),
     // Maps at a sixteenth of unit gain make small scores either way.
     harmless(
