@@ -15,6 +15,7 @@ pub mod fix;
 pub mod format;
 mod parse;
 pub mod span;
+mod walk;
 
 pub use diagnostic::{Diagnostic, Frame, Label, Level};
 pub use fix::{Edit, Fix, Safety, apply};

@@ -2,14 +2,14 @@
 //! and what the fix says of itself is so.
 
 use archc_compiler::elaborate::{Budget, elaborate};
-use archc_compiler::fix::{Change, Effect};
+use archc_compiler::fix::{Change, Effect, repair};
 use archc_compiler::ir::Graph;
 use archc_compiler::lint::{Levels, rules};
 use archc_compiler::program::Program;
 use archc_compiler::settings::Settings;
 use archc_compiler::source::{SourceError, Sources};
 use archc_compiler::{Diagnostic, FileId, Fix, Options, Safety, check};
-use archc_grammar::apply;
+use archc_grammar::{apply, format};
 use archc_tests::case::{Case, MAIN};
 use archc_tests::corpus;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,11 +33,7 @@ impl Texts {
     }
 
     fn found(&self, case: &Case) -> (Vec<Diagnostic>, Program) {
-        // Remarks are looked for where they are what is tested.
-        let rule = rules().iter().find(|rule| case.suite.contains(rule.id));
-        let levels = Levels(rule.map(|rule| (rule.id.to_owned(), Some(rule.level))).into_iter().collect());
-        let options = Options { budget: case.budget, given: Settings { levels, ..Settings::default() } };
-        let checked = check(MAIN, &case.settings, self, &options);
+        let checked = check(MAIN, &case.settings, self, &options(case));
         let checked = checked.expect("a case can be read");
         (checked.diagnostics, checked.program)
     }
@@ -58,6 +54,13 @@ impl Texts {
         }
         Some(fixed)
     }
+}
+
+fn options(case: &Case) -> Options {
+    // Remarks are looked for where they are what is tested.
+    let rule = rules().iter().find(|rule| case.suite.contains(rule.id));
+    let levels = Levels(rule.map(|rule| (rule.id.to_owned(), Some(rule.level))).into_iter().collect());
+    Options { budget: case.budget, given: Settings { levels, ..Settings::default() } }
 }
 
 /// How often each id is found.
@@ -137,6 +140,37 @@ fn examples_of_fixable_rules_have_a_fix() {
     for rule in rules() {
         let says = rule.doc.lines().any(|line| line.trim() == "## Fix");
         assert_eq!((rule.fixable, rule.fixable), (says, fixed.contains(rule.id)), "{}", rule.id);
+    }
+}
+
+/// What `archc check --fix` makes of a case is formatted where the case was, and nothing is left that it could still do.
+#[test]
+fn what_is_repaired_is_formatted_and_done() {
+    let formatted = |text: &str| format(text, FileId(0)).is_ok_and(|own| own == text);
+    for case in cases() {
+        let texts = Texts::of(&case);
+        if texts.found(&case).0.iter().all(|problem| problem.fixes.is_empty()) {
+            continue;
+        }
+        let repair = |texts: &Texts| {
+            let repair = repair(MAIN, &case.settings, texts, &options(&case), Safety::Unsafe, &|name| {
+                texts.0.contains_key(name)
+            });
+            repair.expect("a case can be read")
+        };
+        let mut repaired = texts.clone();
+        for file in repair(&texts).files {
+            assert!(
+                !formatted(&file.before) || formatted(&file.after),
+                "{}:{}\n{}",
+                case.suite,
+                case.line(),
+                file.after
+            );
+            repaired.0.insert(file.name, file.after);
+        }
+        let again = repair(&repaired);
+        assert!(again.applied.is_empty(), "{}:{}\n{:?}", case.suite, case.line(), again.applied);
     }
 }
 

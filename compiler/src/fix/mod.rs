@@ -7,7 +7,7 @@ mod outlook;
 use crate::compile::{Checked, Options, check};
 use crate::elaborate::Settings;
 use crate::source::{SourceError, SourceMap, Sources};
-use archc_grammar::{Diagnostic, Fix, Safety, apply};
+use archc_grammar::{Diagnostic, FileId, Fix, Safety, apply, format};
 pub use effect::{Change, Effect};
 pub use outlook::{Outlook, outlooks};
 use std::borrow::Cow;
@@ -157,11 +157,26 @@ pub fn repair(
         let after = texts.texts.get(&name)?.clone();
         (after != before).then_some(Repaired { name, before, after })
     });
-    let files = changed.collect();
+    let mut files: Vec<Repaired> = changed.collect();
+    for file in &mut files {
+        if let Some(formatted) = formatted_again(file) {
+            texts.texts.insert(file.name.clone(), formatted.clone());
+            file.after = formatted;
+        }
+    }
+    // Places are those in the text that is handed out.
+    let checked = check(source, settings, &texts, options)?;
     let nothing = Effect { change: Change::Nothing, breaks_weights: false };
     let pairs: Vec<(Outlook, Outlook)> = first.into_iter().zip(known).collect();
     let effect = pairs.iter().map(|(a, b)| Effect::between(&a.graph, &b.graph)).fold(nothing, Effect::and);
     Ok(Repair { files, applied, refused, checked, outlooks: pairs, effect })
+}
+
+/// What was formatted before is formatted afterwards: an edit may make a line too long, or leave one empty.
+fn formatted_again(file: &Repaired) -> Option<String> {
+    let formatted = |text: &str| format(text, FileId(0)).ok();
+    formatted(&file.before).filter(|text| *text == file.before)?;
+    formatted(&file.after)
 }
 
 /// What tells a fix from others, whatever happens to the lines above it.

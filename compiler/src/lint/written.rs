@@ -2,17 +2,24 @@
 //!
 //! Nothing here looks into the standard library: it is part of the program, and no fix can change it.
 
+mod import;
+mod stage;
+
 use super::Context;
-use crate::ir::{AllowEntry, Declared};
+use crate::ir::{AllowEntry, Declared, NodeId};
 use crate::ops::signatures;
 use crate::source::SourceMap;
 use archc_grammar::ast::{Argument, Body, Definition, Expr, ExprKind, ItemKind, Operator, Statement, StatementKind};
 use archc_grammar::{Edit, Fix, Safety, Span, parse, parse_expression};
+pub(crate) use stage::Stage;
 use std::sync::Arc;
 
-/// A call as it is written: `linear(64, init: zero)`, or the bare word `silu`.
+/// A norm that has nothing to learn, so that weights of before still load.
+pub(crate) const PLAIN_NORM: &str = "layer_norm(affine: false)";
+const RESIDUAL: &str = "residual";
+
+/// A call as it is written: `linear(64, init: zero)`, the bare word `silu`, or `residual(drop: 0.1) { .. }`.
 pub(crate) struct Call {
-    span: Span,
     /// Whether it has parentheses.
     open: bool,
     callee: Span,
@@ -48,12 +55,21 @@ impl Call {
         match self.arguments.last() {
             Some(last) => Edit::new(last.span.after(), format!(", {argument}")),
             None if self.open => {
-                let inside =
-                    Span { start: self.span.end.saturating_sub(1), end: self.span.end.saturating_sub(1), ..self.span };
-                Edit::new(inside, argument)
+                let inside = self.callee.end + 1;
+                Edit::new(Span { start: inside, end: inside, ..self.callee }, argument)
             }
-            None => Edit::new(self.span.after(), format!("({argument})")),
+            None => Edit::new(self.callee.after(), format!("({argument})")),
         }
+    }
+
+    /// Gives an argument another value; none where it is not given by name.
+    pub fn replace(&self, name: &str, value: &str) -> Option<Edit> {
+        self.find(name).map(|(_, given)| Edit::new(given.value, value))
+    }
+
+    /// Calls something else with the same arguments.
+    pub fn rename(&self, name: &str) -> Edit {
+        Edit::new(self.callee, name)
     }
 
     /// The text of an argument that is given by its place.
@@ -124,10 +140,16 @@ impl Context<'_> {
         let shift =
             |inner: Span| Span { start: inner.start + span.start, end: inner.end + span.start, file: span.file };
         if let ExprKind::Name(name) = expr.kind {
-            return Some(Call { span, open: false, callee: span, name, arguments: vec![] });
+            return Some(Call { open: false, callee: span, name, arguments: vec![] });
         }
-        let ExprKind::Call { callee, arguments } = expr.kind else { return None };
-        let ExprKind::Name(name) = callee.kind else { return None };
+        let (name, callee, arguments) = if let ExprKind::Residual { arguments, .. } = expr.kind {
+            (RESIDUAL.into(), Span { end: span.start + RESIDUAL.len() as u32, ..span }, arguments)
+        } else {
+            let ExprKind::Call { callee, arguments } = expr.kind else { return None };
+            let ExprKind::Name(name) = callee.kind else { return None };
+            (name, shift(callee.span), arguments)
+        };
+        let open = text.get((callee.end - span.start) as usize..).is_some_and(|rest| rest.starts_with('('));
         let given = |argument: Argument| {
             let value = argument.value.span;
             Given {
@@ -138,18 +160,52 @@ impl Context<'_> {
             }
         };
         let arguments = arguments.into_iter().map(given).collect();
-        Some(Call { span, open: true, callee: shift(callee.span), name, arguments })
+        Some(Call { open, callee, name, arguments })
     }
 
     /// The two factors of the product at a place, where they are written as such.
     pub fn factors(&self, span: Span) -> Option<(Span, Span)> {
+        let (first, operator, second) = self.two(span)?;
+        (operator == Operator::Multiply).then_some((first, second))
+    }
+
+    /// What stands on both sides of the only operator at a place.
+    pub fn two(&self, span: Span) -> Option<(Span, Operator, Span)> {
         let shift =
             |inner: Span| Span { start: inner.start + span.start, end: inner.end + span.start, file: span.file };
         let ExprKind::Chain { first, rest } = self.expression(span)?.kind else { return None };
         match rest.as_slice() {
-            [(Operator::Multiply, second)] => Some((shift(first.span), shift(second.span))),
+            [(operator, second)] => Some((shift(first.span), *operator, shift(second.span))),
             _ => None,
         }
+    }
+
+    /// Whether nothing but a name stands at a place.
+    pub fn is_name(&self, span: Span) -> bool {
+        self.expression(span).is_some_and(|expr| matches!(expr.kind, ExprKind::Name(_)))
+    }
+
+    /// Whether the value at a place is made of numbers: `0.7`, `sqrt(2)`.
+    pub fn number(&self, span: Span) -> Option<()> {
+        fn is_number(expr: &Expr) -> bool {
+            if let ExprKind::Call { arguments, .. } = &expr.kind {
+                return !arguments.is_empty() && arguments.iter().all(|argument| is_number(&argument.value));
+            }
+            let parts = expr.children();
+            match matches!(expr.kind, ExprKind::Chain { .. } | ExprKind::Unary { .. }) {
+                true => parts.into_iter().all(is_number),
+                false => matches!(expr.kind, ExprKind::Int(_) | ExprKind::Float(_)),
+            }
+        }
+        is_number(&self.expression(span)?).then_some(())
+    }
+
+    /// Where nodes are written, each place once.
+    pub fn places(&self, nodes: &[NodeId]) -> Vec<Span> {
+        let mut places: Vec<Span> = nodes.iter().map(|node| self.place(*node)).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
     /// Whether a sum stands at a place.

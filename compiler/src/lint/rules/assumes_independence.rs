@@ -8,7 +8,8 @@ use crate::lint::{Context, Report};
 use crate::ops::activation::Function;
 use crate::ops::Op;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::ast::Operator;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// Correlation from which on two sides are not independent: with 0.2 and a margin, each fusion grows by a quarter.
 const CORRELATED: f64 = 0.25;
@@ -58,6 +59,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Divides by the root of the variance that is predicted: `expected(..)` where a `skip` declares the sum, another number where
+    /// the sum is written out (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Huang et al., *ScaleLong*, NeurIPS 2023: bounds of the features of a network with long skips.
@@ -72,6 +78,11 @@ rule! {
         balance: Balance,
         /// Mean square of the result.
         result: f64,
+        /// Where it is divided, and by what factor it is multiplied, if that is a constant.
+        divided: Span,
+        factor: Option<f64>,
+        /// What `expected` is told: mean squares of both sides in front of their factors, and the correlation.
+        expected: Option<(f64, f64, f64)>,
     }
 
     check(context) {
@@ -89,6 +100,9 @@ rule! {
                 saved: context.place(merge.fork),
                 balance,
                 result,
+                divided: context.place(divided),
+                factor: constant(graph, divided),
+                expected: sides(context, merge, &balance),
             };
             (balance.correlation > CORRELATED && result > GROWN).then_some((merge.node, finding))
         });
@@ -96,7 +110,7 @@ rule! {
     }
 
     report(finding, _context) {
-        let AssumesIndependence { sum, saved, balance, result } = finding;
+        let AssumesIndependence { sum, saved, balance, result, .. } = finding;
         Report {
             message: "this sum is divided as if what it adds were independent".to_owned(),
             labels: vec![
@@ -114,6 +128,56 @@ rule! {
             )),
         }
     }
+
+    fixes(finding, context) {
+        let title = "divide by the deviation that is predicted";
+        let fix = |edit| Fix::new(title, Safety::Unsafe, vec![edit]);
+        let edit = match context.call(finding.sum).filter(|call| *call.name == *"join") {
+            Some(join) => join.positional(0).and_then(|name| {
+                let (decoder, saved, correlation) = finding.expected?;
+                let (decoder, saved) = (figure(decoder), figure(saved));
+                let expected = format!("expected(decoder: {decoder}, saved: {saved}, correlation: {correlation})");
+                Some(context.skip(name, finding.sum)?.set("renorm", &expected))
+            }),
+            None => finding.constant(context),
+        };
+        edit.map(fix).into_iter().collect()
+    }
+}
+
+impl AssumesIndependence {
+    /// The edit that makes a constant beside a sum one that brings the sum to one.
+    fn constant(&self, context: &Context<'_>) -> Option<Edit> {
+        let fitting = self.factor? / libm::sqrt(self.result);
+        match context.two(self.divided)? {
+            (_, Operator::Divide, divisor) => context.replace(divisor, figure(1.0 / fitting)),
+            (sum, Operator::Multiply, other) => {
+                // The sum is the longer of the two: what it adds has names.
+                let number = if context.number(other).is_some() { other } else { sum };
+                context.number(number)?;
+                context.replace(number, figure(fitting))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn constant(graph: &Graph, node: NodeId) -> Option<f64> {
+    match graph.node(node).op() {
+        Some(Op::Affine(affine)) => Some(affine.scale),
+        _ => None,
+    }
+}
+
+/// Mean squares of the decoder and of what was saved, without the factors they are given before they are added, and the
+/// correlation, which a factor does not change.
+fn sides(context: &Context<'_>, merge: &Merge, balance: &Balance) -> Option<(f64, f64, f64)> {
+    let square = |node: NodeId| {
+        let factor = factor(context.graph, context.streams(), node).0;
+        context.signal().square(node).map(|square| square / (factor * factor))
+    };
+    let correlation = libm::round(balance.correlation.min(0.99) * 100.0) / 100.0;
+    Some((square(merge.branch)?, square(merge.carry)?, correlation))
 }
 
 /// One decimal, below one.

@@ -3,7 +3,7 @@
 use super::residual_growth::growing;
 use crate::lint::Report;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// By how much a stack may grow in mean square before its factor is reported as not doing what it is there for.
 const LIMIT: f64 = 10.0;
@@ -47,6 +47,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Gives the branches the factor `1 / sqrt(L)` of their `L` blocks, where that keeps the stack (unsafe: the network computes
+    /// something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Song et al., *Score-Based Generative Modeling through Stochastic Differential Equations*, ICLR 2021, appendix H:
@@ -57,6 +62,8 @@ rule! {
     "residual/constant-scale", Warning
     pub struct ConstantScale {
         first: Span,
+        /// Where the blocks are written.
+        places: Vec<Span>,
         blocks: usize,
         growth: f64,
         scale: f64,
@@ -64,14 +71,15 @@ rule! {
 
     check(context) {
         let found = growing(context).filter(|run| run.growth > LIMIT).filter_map(|run| {
-            let (first, blocks, growth) = (context.place(run.first), run.blocks, run.growth);
-            Some((run.first, ConstantScale { first, blocks, growth, scale: run.scale? }))
+            let (first, blocks, growth) = (context.place(run.first), run.sums.len(), run.growth);
+            let places = context.places(&run.sums);
+            Some((run.first, ConstantScale { first, places, blocks, growth, scale: run.scale? }))
         });
         found.collect()
     }
 
     report(finding, _context) {
-        let ConstantScale { first, blocks, growth, scale } = finding;
+        let ConstantScale { first, blocks, growth, scale, .. } = finding;
         let fitting = figure(1.0 / libm::sqrt(*blocks as f64));
         Report {
             message: "a constant factor on the branches does not keep this stack from growing".to_owned(),
@@ -85,5 +93,18 @@ rule! {
                 figure(1.0 / libm::sqrt(1.0 + scale * scale))
             )),
         }
+    }
+
+    fixes(finding, context) {
+        let ConstantScale { blocks, growth, scale, .. } = *finding;
+        let depth = blocks as f64;
+        let per_block = (libm::pow(growth, 1.0 / depth) - 1.0) / (scale * scale);
+        if libm::pow(1.0 + per_block / depth, depth) > LIMIT {
+            return vec![];
+        }
+        let scaled = |place: &Span| context.call(*place)?.replace("scale", &format!("1 / sqrt({blocks})"));
+        let edits: Option<Vec<Edit>> = finding.places.iter().map(scaled).collect();
+        let fix = |edits| Fix::new("let the factor fall with the depth", Safety::Unsafe, edits);
+        edits.map(fix).into_iter().collect()
     }
 }

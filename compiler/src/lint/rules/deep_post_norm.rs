@@ -2,7 +2,9 @@
 
 use crate::analysis::stacks::Block;
 use crate::lint::{Context, Report};
-use archc_grammar::Span;
+use crate::words::figure;
+use archc_grammar::ast::Operator;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// Sums that are normalised one after the other, at most: 12 transformer layers of two sums each train (BERT base, with
 /// warm-up), 18 diverge without further measures (Liu et al. 2020).
@@ -47,6 +49,12 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Scales the stream up by `(2 N)^(1/4)` for `N` layers of two sums each, as DeepNorm does (unsafe: the network computes
+    /// something else; weights still load). The other half of its recipe is left to the author: the last layers of the branches start
+    /// smaller by `(8 N)^(1/4)`.
+    ///
     /// ## Evidence
     ///
     /// 18 transformer layers on images of digits, at a learning rate of 3e-3 without warm-up, do not learn (loss 1.58, with the
@@ -63,6 +71,8 @@ rule! {
     "residual/deep-post-norm", Warning
     pub struct DeepPostNorm {
         first: Span,
+        /// Where the blocks are written.
+        places: Vec<Span>,
         sums: usize,
     }
 
@@ -70,7 +80,8 @@ rule! {
         let found = context.stacks().0.iter().filter_map(|stack| {
             let plain: Vec<&Block> = stack.blocks.iter().filter(|block| is_plain(context, block)).collect();
             let first = plain.first().filter(|_| plain.len() > LIMIT)?.sum;
-            Some((first, DeepPostNorm { first: context.place(first), sums: plain.len() }))
+            let places = context.places(&plain.iter().map(|block| block.sum).collect::<Vec<_>>());
+            Some((first, DeepPostNorm { first: context.place(first), places, sums: plain.len() }))
         });
         found.collect()
     }
@@ -86,6 +97,49 @@ rule! {
                     .to_owned(),
             ),
         }
+    }
+
+    fixes(finding, context) {
+        let edits: Option<Vec<Vec<Edit>>> = finding.places.iter().map(|place| finding.scaled(context, *place)).collect();
+        let is_block = |place: &&Span| context.call(**place).is_some_and(|call| *call.name == *"PostNorm");
+        let import = match finding.places.iter().filter(is_block).count() {
+            0 => Some(vec![]),
+            blocks => context.import_instead(finding.first, "residual", "PostNorm", "DeepNorm", blocks),
+        };
+        let fix = |(edits, import): (Vec<Vec<Edit>>, Vec<Edit>)| {
+            let edits = edits.into_iter().flatten().chain(import).collect();
+            Fix::new("scale the stream up with the depth", Safety::Unsafe, edits)
+        };
+        edits.zip(import).map(fix).into_iter().collect()
+    }
+}
+
+impl DeepPostNorm {
+    /// The edits that scale the stream up in one of the blocks.
+    fn scaled(&self, context: &Context<'_>, place: Span) -> Option<Vec<Edit>> {
+        // Two sums are a layer.
+        let alpha = figure(libm::pow(self.sums as f64, 0.25));
+        if let Some(call) = context.call(place) {
+            return match &*call.name {
+                "PostNorm" => {
+                    let depth = self.sums.div_ceil(2).to_string();
+                    Some(vec![call.rename("DeepNorm"), call.set("depth", &depth)])
+                }
+                "residual" if call.argument("shortcut").is_none() => {
+                    Some(vec![call.set("shortcut", &format!("affine(scale: {alpha})"))])
+                }
+                _ => None,
+            };
+        }
+        // `h + (h -> ..)`: what has a name is the stream, what is made on the spot the branch.
+        let (first, operator, second) = context.two(place)?;
+        let stream = match (context.is_name(first), context.is_name(second)) {
+            (true, false) => first,
+            (false, true) => second,
+            _ => return None,
+        };
+        let before = Span { end: stream.start, ..stream };
+        (operator == Operator::Add).then(|| vec![Edit::new(before, format!("{alpha} * "))])
     }
 }
 

@@ -1,14 +1,17 @@
 //! `norm/eps-dominates`
 
 use crate::ir::{Graph, NodeId};
-use crate::lint::Report;
+use crate::lint::{Call, Report};
 use crate::ops::Op;
-use crate::words::figure;
-use archc_grammar::Span;
+use crate::words::{figure, short};
+use archc_grammar::{Fix, Safety, Span};
+use rustc_hash::FxHashMap;
 
 /// How many times larger than eps the variance has to be: at 10 the result is 5 % too small, at 1 by 30 %. The catalogue's
 /// 100 is half a per cent, which nobody sees.
 const MARGIN: f64 = 4.0;
+/// Variance below which a smaller eps is no repair: the gradient behind the norm would be multiplied by a million.
+const SMALLEST: f64 = 1e-12;
 
 rule! {
     /// ## What it does
@@ -38,6 +41,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Gives the norm an eps of a hundredth of the variance, where numbers of single precision still tell it from zero (unsafe: the
+    /// network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Xu et al., *Understanding and Improving Layer Normalization*, NeurIPS 2019: the derivatives of mean and variance
@@ -50,7 +58,11 @@ rule! {
         norm: Span,
         input: Span,
         variance: f64,
+        /// Of all norms that are written in this place.
+        least: f64,
         eps: f64,
+        /// Whether eps is added to the root instead of the variance.
+        outside: bool,
     }
 
     check(context) {
@@ -64,14 +76,24 @@ rule! {
             }
             let moments = context.signal().at(input).as_ref().ok()?;
             let variance = if centred { moments.variance() } else { moments.square() };
-            let finding = EpsDominates { norm: context.place(id), input: context.place(input), variance, eps };
+            let (norm, input) = (context.place(id), context.place(input));
+            let finding = EpsDominates { norm, input, variance, least: variance, eps, outside: is_outside(graph, id) };
             (variance < MARGIN * eps).then_some((id, finding))
         });
-        found.collect()
+        let mut found: Vec<(NodeId, EpsDominates)> = found.collect();
+        let mut least: FxHashMap<Span, f64> = FxHashMap::default();
+        for (_, finding) in &found {
+            let known = least.entry(finding.norm).or_insert(finding.variance);
+            *known = known.min(finding.variance);
+        }
+        for (_, finding) in &mut found {
+            finding.least = least.get(&finding.norm).copied().unwrap_or(finding.variance);
+        }
+        found
     }
 
     report(finding, _context) {
-        let EpsDominates { norm, input, variance, eps } = finding;
+        let EpsDominates { norm, input, variance, eps, .. } = finding;
         Report {
             message: "what is normalised here is smaller than the norm's eps".to_owned(),
             labels: vec![
@@ -85,6 +107,18 @@ rule! {
             help: Some("start what comes before at a larger scale, or give the norm a smaller `eps:`".to_owned()),
         }
     }
+
+    fixes(finding, context) {
+        let root = if finding.outside { 0.5 } else { 1.0 };
+        let smaller = libm::pow(10.0, libm::floor(libm::log10(finding.least / 100.0) * root));
+        let norm = context.call(finding.norm).filter(Call::is_operator).filter(|_| finding.least > SMALLEST);
+        let fix = |call: Call| Fix::new("give the norm a smaller eps", Safety::Unsafe, vec![call.set("eps", &short(smaller))]);
+        norm.map(fix).into_iter().collect()
+    }
+}
+
+fn is_outside(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.node(id).op(), Some(Op::PixelNorm(_)))
 }
 
 /// What a norm adds to the variance, and whether it subtracts the mean.

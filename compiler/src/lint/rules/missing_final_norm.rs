@@ -1,13 +1,13 @@
 //! `norm/missing-final`
 
 use crate::analysis::preconditioning::Preconditioning;
-use crate::analysis::stacks::{Block, passage};
+use crate::analysis::stacks::{Block, passage, readers};
 use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::NodeId;
-use crate::lint::{Context, Report};
+use crate::lint::{Context, PLAIN_NORM, Report, Stage};
 use crate::ops::Passage;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 use rustc_hash::FxHashMap;
 
 /// Blocks whose sum grows enough for the head to notice: 12 unit branches make a mean square of 13.
@@ -52,6 +52,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Puts a layer norm without parameters in front of what reads the stream (unsafe: the network computes something else; weights
+    /// still load).
+    ///
     /// ## References
     ///
     /// * Xiong et al., *On Layer Normalization in the Transformer Architecture*, ICML 2020, table 1: the final norm of pre-LN.
@@ -63,6 +68,8 @@ rule! {
         head: Span,
         blocks: usize,
         square: Option<f64>,
+        /// Whether the head is all that reads the stream.
+        alone: bool,
     }
 
     check(context) {
@@ -81,6 +88,7 @@ rule! {
                 head: context.place(head),
                 blocks,
                 square: context.signal().square(last),
+                alone: readers(context.graph, last).len() == 1,
             };
             (blocks >= BLOCKS).then_some((head, finding))
         });
@@ -98,6 +106,12 @@ rule! {
             notes: vec![],
             help: Some("normalise the stream once at its end: `h -> layer_norm() -> ..`".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let head = context.stage(finding.head).filter(|_| finding.alone);
+        let fix = |head: Stage| Fix::new("normalise the stream", Safety::Unsafe, vec![head.before(PLAIN_NORM)]);
+        head.map(fix).into_iter().collect()
     }
 }
 

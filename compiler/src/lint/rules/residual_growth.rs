@@ -67,7 +67,7 @@ rule! {
 
     check(context) {
         let found = growing(context).filter(|run| run.growth > LIMIT && run.scale.is_none()).map(|run| {
-            let finding = ResidualGrowth { first: context.place(run.first), blocks: run.blocks, growth: run.growth };
+            let finding = ResidualGrowth { first: context.place(run.first), blocks: run.sums.len(), growth: run.growth };
             (run.first, finding)
         });
         found.collect()
@@ -95,7 +95,7 @@ rule! {
 /// Blocks of a stack, one behind the other, in which nothing forgets the size of the signal.
 pub(super) struct Run {
     pub first: NodeId,
-    pub blocks: usize,
+    pub sums: Vec<NodeId>,
     /// Of the mean square.
     pub growth: f64,
     /// The factor below one that all branches have.
@@ -118,6 +118,6 @@ pub(super) fn growing<'c>(context: &'c Context<'_>) -> impl Iterator<Item = Run>
         let scale = first.scale;
         let same = open.iter().all(|block| block.scale == scale && block.trunk == 1.0 && !block.gated);
         let scale = (same && scale.abs() < 1.0).then_some(scale);
-        growth.is_finite().then_some(Run { first: first.sum, blocks: open.len(), growth, scale })
+        growth.is_finite().then_some(Run { first: first.sum, sums: open.iter().map(|block| block.sum).collect(), growth, scale })
     })
 }

@@ -2,11 +2,11 @@
 
 use crate::analysis::stacks::{passage, readers};
 use crate::analysis::streams::{Merge, MergeKind};
-use crate::lint::{Context, Report};
+use crate::lint::{Context, PLAIN_NORM, Report, Stage};
 use crate::ops::Passage;
 use crate::types::Kind;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -50,6 +50,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Puts a layer norm without parameters in front of the projection (unsafe: the network computes something else; weights still
+    /// load).
+    ///
     /// ## References
     ///
     /// * Li et al., *Hunyuan-DiT*, 2024: "layer normalization after the skip module ... to avoid loss explosion"; its code has
@@ -61,6 +66,8 @@ rule! {
         projection: Span,
         saved: Span,
         squares: Option<(f64, f64)>,
+        /// Whether it is all that reads what is joined.
+        alone: bool,
     }
 
     check(context) {
@@ -71,6 +78,7 @@ rule! {
                 projection: context.place(projection),
                 saved: context.place(merge.fork),
                 squares: square(merge.branch).zip(square(merge.carry)),
+                alone: readers(context.graph, merge.node).len() == 1,
             };
             Some((projection, finding))
         });
@@ -94,6 +102,12 @@ rule! {
             notes: notes.into_iter().collect(),
             help: Some("normalise in front of it: `join(long) -> layer_norm() -> linear(..)`".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let projection = context.stage(finding.projection).filter(|_| finding.alone);
+        let fix = |stage: Stage| Fix::new("normalise what is projected", Safety::Unsafe, vec![stage.before(PLAIN_NORM)]);
+        projection.map(fix).into_iter().collect()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::lint::Report;
 use crate::ops::dropout::MaskUnit;
 use crate::ops::Op;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -38,6 +38,10 @@ rule! {
     ///     x -> residual(drop: 0.2) { layer_norm() @norm -> Mlp(64) @mlp }
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Leaves `rescale: false` out (unsafe: training counts the branch in full, what is evaluated stays; weights still load).
     ///
     /// ## References
     ///
@@ -75,5 +79,11 @@ rule! {
             notes: vec![],
             help: Some(format!("let it be rescaled: leave out `rescale: false`, or write `residual(drop: {rate})`")),
         }
+    }
+
+    fixes(finding, context) {
+        let drop = context.call(finding.drop).and_then(|call| call.without("rescale"));
+        let fix = |edit| Fix::new("divide by the probability of keeping", Safety::Unsafe, vec![edit]);
+        drop.map(fix).into_iter().collect()
     }
 }

@@ -7,7 +7,7 @@ use crate::ops::activation::Function;
 use crate::ops::reduce::{ReducedAxes, Reduction};
 use crate::ops::{Op, Passage};
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// The summand under the root that stands for the decoder's variance; an epsilon is far smaller.
 const SMALLEST_SUMMAND: f64 = 0.1;
@@ -43,6 +43,11 @@ rule! {
     ///     fused * ((g * g + 1) -> rsqrt())
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Takes the sum over channels out, so that each channel is divided by its own root (unsafe: the network computes something
+    /// else; weights still load).
     ///
     /// ## References
     ///
@@ -97,6 +102,12 @@ rule! {
             notes: result.into_iter().collect(),
             help: Some("divide each channel by its own root: `(1 + g * g) -> rsqrt()`, or `renorm: true` of a skip".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let sum = context.stage(finding.norm).and_then(|stage| stage.removed());
+        let fix = |edit| Fix::new("divide each channel by its own root", Safety::Unsafe, vec![edit]);
+        sum.map(fix).into_iter().collect()
     }
 }
 
