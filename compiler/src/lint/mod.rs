@@ -28,7 +28,7 @@ use rustc_hash::FxHashSet;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
-pub(crate) use written::{Call, PLAIN_NORM, Stage};
+pub(crate) use written::{Call, PLAIN_NORM, Stage, plain_norm};
 
 /// How much values may grow in training before they overflow.
 const MARGIN: f64 = 8.0;

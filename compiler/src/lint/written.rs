@@ -9,6 +9,7 @@ use super::Context;
 use crate::ir::{AllowEntry, Declared, NodeId};
 use crate::ops::signatures;
 use crate::source::SourceMap;
+use crate::types::Kind;
 use archc_grammar::ast::{Argument, Body, Definition, Expr, ExprKind, ItemKind, Operator, Statement, StatementKind};
 use archc_grammar::{Edit, Fix, Safety, Span, parse, parse_expression};
 pub(crate) use stage::Stage;
@@ -16,6 +17,12 @@ use std::sync::Arc;
 
 /// A norm that has nothing to learn, so that weights of before still load.
 pub(crate) const PLAIN_NORM: &str = "layer_norm(affine: false)";
+
+/// A norm of that kind of value that has nothing to learn.
+pub(crate) fn plain_norm(kind: Kind) -> &'static str {
+    if matches!(kind, Kind::Tokens | Kind::Vector) { PLAIN_NORM } else { "pixel_norm()" }
+}
+
 const RESIDUAL: &str = "residual";
 
 /// A call as it is written: `linear(64, init: zero)`, the bare word `silu`, or `residual(drop: 0.1) { .. }`.
@@ -75,6 +82,11 @@ impl Call {
     /// The text of an argument that is given by its place.
     pub fn positional(&self, at: usize) -> Option<&str> {
         self.arguments.iter().filter(|given| given.name.is_none()).nth(at).map(|given| given.text.as_str())
+    }
+
+    /// Where an argument stands that is given by its place.
+    pub fn place(&self, at: usize) -> Option<Span> {
+        self.arguments.iter().filter(|given| given.name.is_none()).nth(at).map(|given| given.value)
     }
 
     /// Whether an operator is called, rather than a block or a stage of the user.
@@ -180,6 +192,17 @@ impl Context<'_> {
         }
     }
 
+    /// Normalises the queries and keys that `attention(q, k, v)` is called with.
+    pub fn normalized_scores(&self, attention: Span) -> Option<Fix> {
+        let call = self.call(attention).filter(|call| *call.name == *"attention")?;
+        let heads = call.argument("heads").unwrap_or("1");
+        let normalized = |at: usize| {
+            let text = format!("({}) -> rms_norm(heads: {heads}, affine: false)", call.positional(at)?);
+            Some(Edit::new(call.place(at)?, text))
+        };
+        Some(Fix::new("normalise queries and keys", Safety::Unsafe, vec![normalized(0)?, normalized(1)?]))
+    }
+
     /// Whether nothing but a name stands at a place.
     pub fn is_name(&self, span: Span) -> bool {
         self.expression(span).is_some_and(|expr| matches!(expr.kind, ExprKind::Name(_)))
@@ -246,14 +269,26 @@ impl Context<'_> {
 
     /// The declaration `skip NAME(..)` in the definition around a place, as a call.
     pub fn skip(&self, name: &str, span: Span) -> Option<Call> {
-        let definition = self.definition(span)?;
+        self.declared(span, |own, declared| own == name && declared.start < span.start)
+    }
+
+    /// The declaration of the skip that is fused at a place: at its `join(..)`, or where `fuse:` says how.
+    pub fn fused(&self, place: Span) -> Option<Call> {
+        match self.call(place).filter(|call| *call.name == *"join") {
+            Some(join) => self.skip(join.positional(0)?, place),
+            None => self.declared(place, |_, declared| declared.start < place.start && place.end <= declared.end),
+        }
+    }
+
+    /// The last declaration of a skip in the definition around a place that is meant.
+    fn declared(&self, place: Span, is_meant: impl Fn(&str, Span) -> bool) -> Option<Call> {
+        let definition = self.definition(place)?;
         let mut found = None;
         statements(&definition.body, &mut |statement| {
-            if let StatementKind::Skip { name: own, .. } = &statement.kind
-                && *own.text == *name
-                && statement.span.start < span.start
+            if let StatementKind::Skip { name, .. } = &statement.kind
+                && is_meant(&name.text, statement.span)
             {
-                found = Some(Span { start: own.span.start, ..statement.span });
+                found = Some(Span { start: name.span.start, ..statement.span });
             }
         });
         self.call(found?)

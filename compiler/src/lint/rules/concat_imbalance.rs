@@ -2,10 +2,10 @@
 
 use crate::analysis::stacks::{passage, readers};
 use crate::analysis::streams::{Merge, MergeKind};
-use crate::lint::{Context, Report};
+use crate::lint::{Call, Context, Report};
 use crate::ops::Passage;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Share of the energy that one side may have. The framework's default start shrinks each layer to a third, so that small
 /// networks without norms have shares around 0.9 and train.
@@ -47,6 +47,11 @@ rule! {
     ///     h -> join(long) -> group_norm(16) @norm -> conv2d(32, kernel: 1) @out
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Scales the skip so that both sides have the same mean square, where `skip` declares the join and gives no other factor or norm
+    /// (unsafe: the network computes something else; weights still load).
     ///
     /// ## References
     ///
@@ -100,6 +105,14 @@ rule! {
                     .to_owned(),
             ),
         }
+    }
+
+    fixes(finding, context) {
+        let is_plain = |skip: &Call| ["scale", "norm", "gate", "renorm"].into_iter().all(|own| skip.argument(own).is_none());
+        let skip = context.fused(finding.join).filter(is_plain);
+        let scale = figure(libm::sqrt(finding.decoder / finding.skip));
+        let fix = |skip: Call| Fix::new("balance both sides", Safety::Unsafe, vec![skip.set("scale", &scale)]);
+        skip.map(fix).into_iter().collect()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::analysis::stacks::passage;
 use crate::ir::NodeId;
-use crate::lint::{Context, Report};
+use crate::lint::{Context, PLAIN_NORM, Report};
 use crate::ops::{Op, Passage};
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// Mean squares of a context that projections of the usual start turn into keys and values of a usual size.
 const USUAL: std::ops::Range<f64> = 0.01..100.0;
@@ -46,6 +46,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Puts a layer norm without parameters behind the context, where it is computed in one place for nothing else (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Chen et al., *PixArt-α*, ICLR 2024, and Esser et al., *SD3*, 2024: text features go through a projection of their
@@ -57,12 +61,17 @@ rule! {
         attention: Span,
         context: Span,
         square: f64,
+        /// Whether it is projected and nothing else.
+        alone: bool,
     }
 
     check(context) {
         let found = context.graph.node_ids().filter_map(|id| {
             let (source, square) = odd_context(context, id)?;
-            Some((id, ContextScale { attention: context.place(id), context: context.place(source), square }))
+            let mut users = context.graph.users(source);
+            let alone = users.all(|(user, _)| passage(context.graph, user) == Some(Passage::Project));
+            let (attention, source) = (context.place(id), context.place(source));
+            Some((id, ContextScale { attention, context: source, square, alone }))
         });
         found.collect()
     }
@@ -78,6 +87,15 @@ rule! {
             notes: vec![],
             help: Some("normalise the context first: `text -> layer_norm()`".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let source = finding.context;
+        let computed = finding.alone && context.two(source).is_some();
+        let before = Span { end: source.start, ..source };
+        let edits = vec![Edit::new(before, "(("), Edit::new(source.after(), format!(") -> {PLAIN_NORM})"))];
+        let fix = computed.then(|| Fix::new("normalise the context", Safety::Unsafe, edits));
+        fix.into_iter().collect()
     }
 }
 

@@ -2,16 +2,18 @@
 
 use crate::ir::NodeId;
 use crate::analysis::numbers::scalars_at;
-use crate::lint::Report;
+use crate::lint::{Report, Stage};
 use crate::ops::{Op, Sinusoid};
 use crate::types::Kind;
 use crate::words::short;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Points of the range of times at which the embedding is looked at.
 const POINTS: u32 = 64;
 /// Least effective number of directions, with the margin of 15 % of all thresholds.
 const RANK: f64 = 4.0 * 0.85;
+/// What the numbers of a timestep range over in published networks.
+const RANGE: f64 = 1000.0;
 
 rule! {
     /// ## What it does
@@ -46,6 +48,10 @@ rule! {
     ///     x -> conv2d(3, kernel: 3) @conv + c
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Stretches the numbers to a range of 1000 (unsafe: the network computes something else; weights still load).
     ///
     /// ## Evidence
     ///
@@ -118,6 +124,12 @@ rule! {
             notes: vec![format!("the least cosine of two of its values is {cosine:.3}")],
             help: Some("stretch the numbers to a range of about 1000 (`1000 * t`), or use Fourier features".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let stretched = format!("affine(scale: {})", short(libm::round(RANGE / (finding.high - finding.low))));
+        let fix = |stage: Stage| Fix::new("stretch the numbers", Safety::Unsafe, vec![stage.before(&stretched)]);
+        context.stage(finding.place).filter(|_| finding.high - finding.low < RANGE).map(fix).into_iter().collect()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::analysis::balance::Balance;
 use crate::ir::NodeId;
-use crate::lint::{Context, Report};
+use crate::lint::{Context, Report, Stage};
 use crate::types::Kind;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Ratio of mean squares from which on one summand drowns the other. With the margin of 15 % of all thresholds; the
 /// summands of published networks differ by less than 100.
@@ -44,6 +44,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Multiplies the quiet side by what is missing (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * NVlabs/edm `networks.py`: class labels are multiplied by `sqrt(in_features)` so that they weigh as much as the
@@ -56,6 +60,8 @@ rule! {
         loud: Span,
         quiet: Span,
         squares: (f64, f64),
+        /// Whether nothing else reads the quiet side.
+        alone: bool,
     }
 
     check(context) {
@@ -75,6 +81,7 @@ rule! {
                 loud: context.place(loud),
                 quiet: context.place(quiet),
                 squares,
+                alone: graph.users(quiet).count() == 1,
             };
             (squares.0 > RATIO * squares.1).then_some((id, finding))
         });
@@ -93,6 +100,13 @@ rule! {
             notes: vec![],
             help: Some("start both alike: another `init`, or a factor in front of the smaller one".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let (loud, quiet) = finding.squares;
+        let louder = format!("affine(scale: {})", figure(libm::sqrt(loud / quiet)));
+        let fix = |stage: Stage| Fix::new("make both sides alike", Safety::Unsafe, vec![stage.after(&louder)]);
+        context.stage(finding.quiet).filter(|_| finding.alone).map(fix).into_iter().collect()
     }
 }
 

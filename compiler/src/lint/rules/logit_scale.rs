@@ -43,6 +43,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Puts an RMS norm without parameters on queries and keys, where `attention(q, k, v)` is called with them (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Vaswani et al., *Attention Is All You Need*, 2017, section 3.2.1: why scores are divided by `sqrt(d)`.
@@ -78,6 +82,10 @@ rule! {
                     .to_owned(),
             ),
         }
+    }
+
+    fixes(finding, context) {
+        context.normalized_scores(finding.attention).into_iter().collect()
     }
 }
 

@@ -3,10 +3,11 @@
 use crate::analysis::stacks::passage;
 use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::NodeId;
-use crate::lint::{Context, Report};
+use crate::types::Kind;
+use crate::lint::{Context, Report, Stage, plain_norm};
 use crate::ops::{Op, Passage};
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Operations between two sums that are looked at, at most.
 const MAX_STEPS: usize = 24;
@@ -48,6 +49,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Puts `residual { .. }` with a norm without parameters around the attention, where it is a block in a pipe (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * lucidrains/imagen-pytorch#55: a linear attention block without residual.
@@ -57,6 +62,7 @@ rule! {
     pub struct MissingBypass {
         attention: Span,
         sum: Span,
+        kind: Kind,
         /// Mean squares in front of and behind it.
         squares: Option<(f64, f64)>,
     }
@@ -69,6 +75,7 @@ rule! {
             let finding = MissingBypass {
                 attention: context.place(attention),
                 sum: context.place(before),
+                kind: context.graph.node(before).ty.kind,
                 squares: square(before).zip(square(attention)),
             };
             Some((attention, finding))
@@ -93,6 +100,13 @@ rule! {
             notes: notes.into_iter().collect(),
             help: Some("add it to its input: `residual { layer_norm() -> .. }`".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let is_block = context.call(finding.attention).is_some_and(|call| !call.is_operator());
+        let (open, close) = (format!("residual {{ {} -> ", plain_norm(finding.kind)), " }");
+        let fix = |stage: Stage| Fix::new("add it to its input", Safety::Unsafe, stage.around(&open, close));
+        context.stage(finding.attention).filter(|_| is_block).map(fix).into_iter().collect()
     }
 }
 

@@ -4,8 +4,9 @@ use crate::analysis::preconditioning::Preconditioning;
 use crate::analysis::stacks::{Block, passage, readers};
 use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::NodeId;
-use crate::lint::{Context, PLAIN_NORM, Report, Stage};
+use crate::lint::{Context, Report, Stage, plain_norm};
 use crate::ops::Passage;
+use crate::types::Kind;
 use crate::words::figure;
 use archc_grammar::{Fix, Safety, Span};
 use rustc_hash::FxHashMap;
@@ -54,7 +55,7 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Puts a layer norm without parameters in front of what reads the stream (unsafe: the network computes something else; weights
+    /// Puts a norm without parameters in front of what reads the stream (unsafe: the network computes something else; weights
     /// still load).
     ///
     /// ## References
@@ -68,6 +69,7 @@ rule! {
         head: Span,
         blocks: usize,
         square: Option<f64>,
+        kind: Kind,
         /// Whether the head is all that reads the stream.
         alone: bool,
     }
@@ -88,6 +90,7 @@ rule! {
                 head: context.place(head),
                 blocks,
                 square: context.signal().square(last),
+                kind: context.graph.node(last).ty.kind,
                 alone: readers(context.graph, last).len() == 1,
             };
             (blocks >= BLOCKS).then_some((head, finding))
@@ -110,7 +113,7 @@ rule! {
 
     fixes(finding, context) {
         let head = context.stage(finding.head).filter(|_| finding.alone);
-        let fix = |head: Stage| Fix::new("normalise the stream", Safety::Unsafe, vec![head.before(PLAIN_NORM)]);
+        let fix = |head: Stage| Fix::new("normalise the stream", Safety::Unsafe, vec![head.before(plain_norm(finding.kind))]);
         head.map(fix).into_iter().collect()
     }
 }

@@ -1,9 +1,10 @@
 //! `gate/monotone-impossible`
 
+use crate::analysis::ranges::Trend;
 use crate::ir::Direction;
-use crate::lint::Report;
+use crate::lint::{Call, Report};
 use crate::lint::claims::{Verdict, name_of, verdicts};
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -37,6 +38,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Takes a sigmoid of each channel where the logits are proved to go the way that is claimed (unsafe: the network computes something else; weights still load). Which
+    /// of a claim and a sign is wrong only the author can say.
+    ///
     /// ## References
     ///
     /// * Hu et al., *Squeeze-and-Excitation Networks*, CVPR 2018, section 3.2: channels are gated by sigmoids, since
@@ -49,6 +55,8 @@ rule! {
         number: String,
         /// The softmax, with the number of its shares; none where the direction is the other one.
         softmax: Option<(Span, Option<u64>)>,
+        /// Whether its logits go the way that is claimed.
+        proved: bool,
     }
 
     check(context) {
@@ -59,14 +67,21 @@ rule! {
                 Verdict::Opposite => None,
                 Verdict::Proved | Verdict::Independent | Verdict::Open(_) => return None,
             };
+            let logits = match verdict {
+                Verdict::Shares(node) => context.graph.operand(node, 0),
+                Verdict::Opposite | Verdict::Proved | Verdict::Independent | Verdict::Open(_) => None,
+            };
+            let trends = logits.map(|_| context.ranges().along(context.graph, number)).unwrap_or_default();
+            let trend = logits.and_then(|logits| trends.get(logits.index()));
+            let proved = trend == Some(&Trend::of(direction));
             let number = name_of(context.graph, number);
-            Some((claim.node, MonotoneImpossible { claim: claim.span, direction, number, softmax }))
+            Some((claim.node, MonotoneImpossible { claim: claim.span, direction, number, softmax, proved }))
         });
         found.collect()
     }
 
     report(finding, _context) {
-        let MonotoneImpossible { claim, direction, number, softmax } = finding;
+        let MonotoneImpossible { claim, direction, number, softmax, .. } = finding;
         let (claimed, other, instead) = match direction {
             Direction::Rises => ("rise", "falls", "falls"),
             Direction::Falls => ("fall", "rises", "rises"),
@@ -90,5 +105,11 @@ rule! {
                 help: Some(format!("claim `{instead}:`, or turn the sign of what it is computed from")),
             },
         }
+    }
+
+    fixes(finding, context) {
+        let softmax = finding.softmax.filter(|_| finding.proved).and_then(|(place, _)| context.call(place));
+        let fix = |call: Call| Fix::new("take a sigmoid", Safety::Unsafe, call.renamed("sigmoid"));
+        softmax.filter(|call| *call.name == *"softmax").map(fix).into_iter().collect()
     }
 }

@@ -7,7 +7,7 @@ use crate::lint::Report;
 use crate::ops::Op;
 use crate::types::Kind;
 use crate::words::short;
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// Points at which what is computed from the noise is looked at, both ends among them.
 const POINTS: u32 = 65;
@@ -42,6 +42,10 @@ rule! {
     ///     x -> conv2d(3, kernel: 3) @conv + c
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Adds 1 to what a logarithm is taken of, where that is zero (unsafe: the network computes something else; weights still load).
     ///
     /// ## References
     ///
@@ -88,6 +92,21 @@ rule! {
             notes: vec![],
             help: Some("keep away from that end: `log(1 + t)`, or `clip(low, high)` in front".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        if finding.operation != "log" || finding.of != 0.0 {
+            return vec![];
+        }
+        let shifted = match context.stage(finding.place) {
+            Some(stage) => Some(stage.before("affine(shift: 1)")),
+            None => context.call(finding.place).and_then(|call| {
+                let number = call.place(0).filter(|number| context.is_name(*number))?;
+                Some(Edit::new(Span { end: number.start, ..number }, "1 + "))
+            }),
+        };
+        let fix = |edit| Fix::new("take the logarithm of 1 and it", Safety::Unsafe, vec![edit]);
+        shifted.map(fix).into_iter().collect()
     }
 }
 

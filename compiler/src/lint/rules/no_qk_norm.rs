@@ -49,6 +49,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Puts an RMS norm without parameters on queries and keys, where `attention(q, k, v)` is called with them (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Dehghani et al., *Scaling Vision Transformers to 22 Billion Parameters*, ICML 2023, section 2: scores above 50,000
@@ -92,6 +96,10 @@ rule! {
             notes: vec![],
             help: Some("normalise queries and keys of each head: `qk_norm: true`, `rms_norm(heads: ..)`".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        context.normalized_scores(finding.attention).into_iter().collect()
     }
 }
 

@@ -2,12 +2,12 @@
 
 use crate::analysis::stacks::readers;
 use crate::ir::{Graph, NodeId};
-use crate::lint::Report;
+use crate::lint::{Report, Stage};
 use crate::ops::Op;
 use crate::ops::activation::Function;
 use crate::types::Kind;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Root mean square from which on numbers are raw: what has been embedded or normalised is of size 1.
 const RAW: f64 = 30.0;
@@ -42,6 +42,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Brings the numbers to size 1, by a factor in front of the map (unsafe: the network computes something else; weights still load). Whether they
+    /// are better embedded only the author can say.
+    ///
     /// ## References
     ///
     /// * Podell et al., *SDXL*, ICLR 2024, section 2.2: Fourier features of sizes and crops.
@@ -74,6 +79,12 @@ rule! {
             notes: vec![],
             help: Some("embed them first, `sinusoid(256)`, or bring them to size 1".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let scaled = format!("affine(scale: {})", figure(1.0 / finding.size));
+        let fix = |map: Stage| Fix::new("bring the numbers to size 1", Safety::Unsafe, vec![map.before(&scaled)]);
+        context.stage(finding.map).map(fix).into_iter().collect()
     }
 }
 

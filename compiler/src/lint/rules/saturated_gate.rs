@@ -2,11 +2,11 @@
 
 use crate::analysis::gaussian::Expansion;
 use crate::ir::{Graph, NodeId};
-use crate::lint::Report;
+use crate::lint::{Report, Stage};
 use crate::ops::activation::Function;
 use crate::ops::{Op, Passage};
 use crate::words::short;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Slope of a gate, relative to the largest it can have, below which it hardly learns: that of a sigmoid at 4 is 7 % of its
 /// largest. With the margin of 15 % of all thresholds.
@@ -44,6 +44,10 @@ rule! {
     ///     x + gate * (x -> layer_norm() @norm -> linear(32) @fc)
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Brings the logits to size 1, by a factor in front of the gate (unsafe: the network computes something else; weights still load).
     ///
     /// ## References
     ///
@@ -85,6 +89,12 @@ rule! {
             notes: vec![format!("its gradient is {} of that of a gate half open", figure(finding.slope))],
             help: Some("normalise what the logits are computed from, embed raw numbers (`sinusoid(..)`), or start the bias nearer to zero".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let scaled = format!("affine(scale: {})", figure(1.0 / finding.size));
+        let fix = |gate: Stage| Fix::new("bring the logits to size 1", Safety::Unsafe, vec![gate.before(&scaled)]);
+        context.stage(finding.gate).map(fix).into_iter().collect()
     }
 }
 

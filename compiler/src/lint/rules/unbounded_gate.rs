@@ -3,10 +3,10 @@
 use crate::analysis::ranges::Interval;
 use crate::analysis::streams::MergeKind;
 use crate::ir::{Graph, NodeId};
-use crate::lint::{Context, Report};
+use crate::lint::{Context, Report, Stage};
 use crate::ops::{Op, Passage};
 use crate::words::short;
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -42,6 +42,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Puts a sigmoid between the gate and the product; behind a value that is claimed to lie in an interval, `sigmoid()`, `tanh()` or a
+    /// `clip` to it (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Oktay et al., *Attention U-Net*, 2018, equation 1: the attention of a gate ends in a projection and a sigmoid.
@@ -69,9 +74,11 @@ rule! {
             let Some(Op::Multiply(_)) = graph.node(id).op() else { return None };
             let (a, b) = (graph.operand(id, 0)?, graph.operand(id, 1)?);
             let on_skip = on_skips.binary_search(&id).is_ok();
-            let found = [(a, b), (b, a)].into_iter().find_map(|(gate, features)| feature(context, gate, features, on_skip));
-            let (made, attention) = found?;
-            let what = What::Feature { made: context.place(made), attention };
+            let found = [(a, b, 0), (b, a, 1)].into_iter().find_map(|(gate, features, slot)| {
+                feature(context, gate, features, on_skip).map(|(made, attention)| (made, attention, slot))
+            });
+            let (made, attention, slot) = found?;
+            let what = What::Feature { made: context.place(made), attention, slot };
             Some((id, UnboundedGate { place: context.place(id), what }))
         });
         claims.chain(products).collect()
@@ -85,7 +92,7 @@ rule! {
                 notes: vec![],
                 help: Some("bound it: `sigmoid()` is in 0 .. 1, `tanh()` in -1 .. 1, `clip(low, high)` in what it says".to_owned()),
             },
-            What::Feature { made, attention } => {
+            What::Feature { made, attention, .. } => {
                 let source = if attention { "what attention gives" } else { "a feature without a bound" };
                 Report {
                     message: "a feature stands where a gate is meant".to_owned(),
@@ -99,13 +106,54 @@ rule! {
             }
         }
     }
+
+    fixes(finding, context) {
+        match finding.what {
+            What::Claim { low, high, .. } => {
+                let bound = match (low, high) {
+                    (0.0, 1.0) => "sigmoid()".to_owned(),
+                    (-1.0, 1.0) => "tanh()".to_owned(),
+                    _ => format!("clip({}, {})", short(low), short(high)),
+                };
+                let title = "bound it to what is claimed";
+                let fix = |stage: Stage| Fix::new(title, Safety::Unsafe, vec![stage.before(&bound)]);
+                context.stage(finding.place).map(fix).into_iter().collect()
+            }
+            What::Feature { slot, .. } => {
+                let edits = finding.squashed(context, slot);
+                edits.map(|edits| Fix::new("take a sigmoid", Safety::Unsafe, edits)).into_iter().collect()
+            }
+        }
+    }
 }
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug)]
 enum What {
     Claim { low: f64, high: f64, range: Interval },
-    Feature { made: Span, attention: bool },
+    Feature {
+        made: Span,
+        attention: bool,
+        /// Of the factor that stands where the gate is meant.
+        slot: u32,
+    },
+}
+
+impl UnboundedGate {
+    /// The edits that put a sigmoid between the gate and the product, where both are written in one place.
+    fn squashed(&self, context: &Context<'_>, slot: u32) -> Option<Vec<Edit>> {
+        if let Some(join) = context.call(self.place).filter(|call| *call.name == *"join") {
+            let skip = context.skip(join.positional(0)?, self.place)?;
+            let gate = skip.argument("gate")?;
+            return Some(vec![skip.set("gate", &format!("{{ {gate} -> sigmoid() }}"))]);
+        }
+        let (first, second) = context.factors(self.place)?;
+        let gate = if slot == 0 { first } else { second };
+        context.is_name(gate).then(|| {
+            let before = Span { end: gate.start, ..gate };
+            vec![Edit::new(before, "("), Edit::new(gate.after(), " -> sigmoid())")]
+        })
+    }
 }
 
 fn shown(range: Interval) -> String {

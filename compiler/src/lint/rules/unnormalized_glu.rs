@@ -1,11 +1,12 @@
 //! `gate/unnormalized-glu`
 
 use crate::analysis::growth::Growth;
-use crate::analysis::stacks::passage;
+use crate::analysis::stacks::{passage, readers};
 use crate::ir::NodeId;
-use crate::lint::{Context, Report};
+use crate::lint::{Context, Report, Stage, plain_norm};
+use crate::types::Kind;
 use crate::ops::{Op, Passage};
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 rule! {
     /// ## What it does
@@ -42,6 +43,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Puts a norm without parameters in front of the branch (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Shazeer, *GLU Variants Improve Transformer*, 2020: behind a norm, as everywhere since.
@@ -52,6 +57,8 @@ rule! {
         product: Span,
         fork: Span,
         degree: u32,
+        /// What reads the stream in the branch, where it is one operation, and what kind of value it reads.
+        first: Option<(Span, Kind)>,
     }
 
     check(context) {
@@ -64,7 +71,15 @@ rule! {
             let growth = Growth::along(context.graph, block.fork, block.branch);
             let degree = growth.of(block.branch);
             let product = product(context, &growth, block.fork, block.branch)?;
-            let finding = UnnormalizedGlu { product: context.place(product), fork: context.place(block.fork), degree };
+            let kind = context.graph.node(block.fork).ty.kind;
+            let mut inside = readers(context.graph, block.fork).into_iter().filter(|reader| *reader != block.sum);
+            let first = inside.next().filter(|_| inside.next().is_none());
+            let finding = UnnormalizedGlu {
+                product: context.place(product),
+                fork: context.place(block.fork),
+                degree,
+                first: first.map(|first| (context.place(first), kind)),
+            };
             (degree >= 2).then_some((product, finding))
         });
         found.collect()
@@ -81,6 +96,14 @@ rule! {
             notes: vec![format!("a stream twice as large gets {power} times the energy from this branch")],
             help: Some("normalise in front of the branch, or gate by something bounded (`sigmoid`)".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let first = finding.first.and_then(|(place, kind)| Some((context.stage(place)?, kind)));
+        let fix = |(stage, kind): (Stage, Kind)| {
+            Fix::new("normalise in front of the branch", Safety::Unsafe, vec![stage.before(plain_norm(kind))])
+        };
+        first.map(fix).into_iter().collect()
     }
 }
 

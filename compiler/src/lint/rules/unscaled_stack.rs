@@ -6,11 +6,13 @@ use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::{Graph, NodeId};
 use crate::lint::{Context, Report};
 use crate::ops::{Op, Passage};
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// Long skips from which on the sum of their squared coefficients matters: half of the shallowest network that ScaleLong
 /// shows to oscillate has as many.
 const SKIPS: usize = 8;
+/// A factor that is usual for long skips: 1 / sqrt(2), rounded.
+const SCALE: &str = "0.7";
 
 rule! {
     /// ## What it does
@@ -63,6 +65,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Scales the skips by 0.7, where `skip` declares them (unsafe: the network computes something else; weights still load).
+    ///
     /// ## Evidence
     ///
     /// A remark, because small experiments do not confirm it: with eight skips on images of digits neither the largest gradient
@@ -81,6 +87,7 @@ rule! {
         first: Span,
         saved: Span,
         skips: usize,
+        joins: Vec<Span>,
     }
 
     check(context) {
@@ -90,6 +97,7 @@ rule! {
             first: context.place(first.node),
             saved: context.place(first.fork),
             skips: bare.len(),
+            joins: context.places(&bare.iter().map(|merge| merge.node).collect::<Vec<_>>()),
         };
         vec![(first.node, finding)]
     }
@@ -104,6 +112,18 @@ rule! {
             notes: vec![format!("{} long skips have coefficient one", finding.skips)],
             help: Some("scale the skips, `scale: 0.7`, or normalise what is joined before it is projected".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let skip = |place: &Span| Some(context.fused(*place)?.set("scale", SCALE));
+        let edits: Option<Vec<Edit>> = finding.joins.iter().map(skip).collect();
+        let fix = |mut edits: Vec<Edit>| {
+            // Joins of one skip have the same edit.
+            edits.sort_by_key(|edit| edit.span);
+            edits.dedup();
+            Fix::new("scale the skips", Safety::Unsafe, edits)
+        };
+        edits.map(fix).into_iter().collect()
     }
 }
 

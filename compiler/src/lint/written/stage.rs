@@ -18,6 +18,16 @@ impl Stage {
         Edit::new(Span { end: self.span.start, ..self.span }, format!("{stage} -> "))
     }
 
+    /// Puts another stage behind it.
+    pub fn after(&self, stage: &str) -> Edit {
+        Edit::new(self.span.after(), format!(" -> {stage}"))
+    }
+
+    /// Puts text on both sides of it.
+    pub fn around(&self, before: &str, behind: &str) -> Vec<Edit> {
+        vec![Edit::new(Span { end: self.span.start, ..self.span }, before), Edit::new(self.span.after(), behind)]
+    }
+
     /// Takes it out of its pipe.
     pub fn removed(&self) -> Option<Edit> {
         let previous = self.previous?;
