@@ -42,7 +42,7 @@ pub struct RuleInfo {
     /// Markdown with the headings *What it does*, *Why is this bad*, *Example*, *Use instead*, *Fix*, *Evidence*,
     /// *References*.
     pub doc: &'static str,
-    /// Whether it has fixes; its page then says under *Fix* what they do.
+    /// Whether it has fixes; its page says under *Fix* what they do, or why there are none.
     pub fixable: bool,
     run: fn(&Context<'_>) -> Vec<(NodeId, Diagnostic)>,
 }

@@ -39,6 +39,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: whether the time scales as well as shifts decides the size of its projection, and what was trained is lost with
+    /// it.
+    ///
     /// ## References
     ///
     /// * Dhariwal & Nichol, *Diffusion Models Beat GANs on Image Synthesis*, NeurIPS 2021, table 3: AdaGN instead of addition

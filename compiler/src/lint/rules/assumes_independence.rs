@@ -61,8 +61,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Divides by the root of the variance that is predicted: `expected(..)` where a `skip` declares the sum, another number where
-    /// the sum is written out (unsafe: the network computes something else; weights still load).
+    /// Divides by the root of the variance that is predicted: `expected(..)` where a `skip` declares the sum, another number
+    /// where the sum is written out (unsafe: the network computes something else; weights still load).
     ///
     /// ## References
     ///

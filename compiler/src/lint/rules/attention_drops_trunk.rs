@@ -44,6 +44,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: which name has the trunk, and in front of or behind which projection the sum belongs, only the author can say.
+    ///
     /// ## References
     ///
     /// * innovation-cat, *Diffusion Architectures Part I: Stability-Oriented Designs*, 2025, section 4.2.3: fusion by

@@ -40,6 +40,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: a factor on the values, a residual and a start at zero all answer it, and mean different networks.
+    ///
     /// ## References
     ///
     /// * Noci et al., *Signal Propagation in Transformers*, NeurIPS 2022.

@@ -35,6 +35,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: the language has no word for the numbers of a single operation; whoever runs the network chooses them.
+    ///
     /// ## References
     ///
     /// * Kalamkar et al., *A Study of BFLOAT16 for Deep Learning Training*, 2019: the format.

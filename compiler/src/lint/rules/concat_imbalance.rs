@@ -50,8 +50,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Scales the skip so that both sides have the same mean square, where `skip` declares the join and gives no other factor or norm
-    /// (unsafe: the network computes something else; weights still load).
+    /// Scales the skip so that both sides have the same mean square, where `skip` declares the join and gives no other factor
+    /// or norm (unsafe: the network computes something else; weights still load).
     ///
     /// ## References
     ///

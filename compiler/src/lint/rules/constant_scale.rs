@@ -1,12 +1,10 @@
 //! `residual/constant-scale`
 
-use super::residual_growth::growing;
+use super::residual_growth::{SCALED_LIMIT, falling, growing};
 use crate::lint::Report;
 use crate::words::figure;
-use archc_grammar::{Edit, Fix, Safety, Span};
+use archc_grammar::Span;
 
-/// By how much a stack may grow in mean square before its factor is reported as not doing what it is there for.
-const LIMIT: f64 = 10.0;
 
 rule! {
     /// ## What it does
@@ -49,8 +47,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Gives the branches the factor `1 / sqrt(L)` of their `L` blocks, where that keeps the stack (unsafe: the network computes
-    /// something else; weights still load).
+    /// Gives the branches the factor `1 / sqrt(L)` of their `L` blocks, where that keeps the stack (unsafe: the network
+    /// computes something else; weights still load).
     ///
     /// ## References
     ///
@@ -70,7 +68,7 @@ rule! {
     }
 
     check(context) {
-        let found = growing(context).filter(|run| run.growth > LIMIT).filter_map(|run| {
+        let found = growing(context).filter(|run| run.growth > SCALED_LIMIT).filter_map(|run| {
             let (first, blocks, growth) = (context.place(run.first), run.sums.len(), run.growth);
             let places = context.places(&run.sums);
             Some((run.first, ConstantScale { first, places, blocks, growth, scale: run.scale? }))
@@ -96,15 +94,7 @@ rule! {
     }
 
     fixes(finding, context) {
-        let ConstantScale { blocks, growth, scale, .. } = *finding;
-        let depth = blocks as f64;
-        let per_block = (libm::pow(growth, 1.0 / depth) - 1.0) / (scale * scale);
-        if libm::pow(1.0 + per_block / depth, depth) > LIMIT {
-            return vec![];
-        }
-        let scaled = |place: &Span| context.call(*place)?.replace("scale", &format!("1 / sqrt({blocks})"));
-        let edits: Option<Vec<Edit>> = finding.places.iter().map(scaled).collect();
-        let fix = |edits| Fix::new("let the factor fall with the depth", Safety::Unsafe, edits);
-        edits.map(fix).into_iter().collect()
+        let ConstantScale { places, blocks, growth, scale, .. } = finding;
+        falling(context, places, *blocks, *growth, *scale).into_iter().collect()
     }
 }

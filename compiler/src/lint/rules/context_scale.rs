@@ -48,7 +48,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Puts a layer norm without parameters behind the context, where it is computed in one place for nothing else (unsafe: the network computes something else; weights still load).
+    /// Puts a layer norm without parameters behind the context, where it is computed in one place for nothing else (unsafe:
+    /// the network computes something else; weights still load).
     ///
     /// ## References
     ///

@@ -38,6 +38,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: it may be left over, or what should have read it may be missing; only the author knows which.
+    ///
     /// ## References
     ///
     /// * pytorch/pytorch, `DistributedDataParallel`: unused parameters are an error unless `find_unused_parameters` is set.

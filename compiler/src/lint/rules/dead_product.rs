@@ -46,8 +46,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Initialises one of the factors as usual (unsafe: the network starts differently, weights still load): of a gate and what it
-    /// gates the latter, otherwise the layer that comes first.
+    /// Initialises one of the factors as usual (unsafe: the network starts differently, weights still load): of a gate and
+    /// what it gates the latter, otherwise the layer that comes first.
     ///
     /// ## References
     ///

@@ -52,8 +52,8 @@ rule! {
     /// ## Fix
     ///
     /// Scales the stream up by `(2 N)^(1/4)` for `N` layers of two sums each, as DeepNorm does (unsafe: the network computes
-    /// something else; weights still load). The other half of its recipe is left to the author: the last layers of the branches start
-    /// smaller by `(8 N)^(1/4)`.
+    /// something else; weights still load). The other half of its recipe is left to the author: the last layers of the
+    /// branches start smaller by `(8 N)^(1/4)`.
     ///
     /// ## Evidence
     ///

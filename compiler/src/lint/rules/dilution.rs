@@ -52,6 +52,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: norms behind the branches, LayerScale and fewer blocks all answer it, and mean different networks.
+    ///
     /// ## References
     ///
     /// * Sun et al., *The Curse of Depth in Large Language Models*, 2025.

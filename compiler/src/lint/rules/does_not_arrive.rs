@@ -44,6 +44,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: where the input should arrive instead, only the author can say.
+    ///
     /// ## References
     ///
     /// * Ho & Salimans, *Classifier-Free Diffusion Guidance*, 2022: the two predictions have to differ.

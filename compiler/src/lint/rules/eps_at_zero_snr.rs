@@ -37,8 +37,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Predicts `v`, or leaves `zero_terminal_snr` out in front of a preconditioning (unsafe: the network is trained for something
-    /// else).
+    /// Predicts `v`, or leaves `zero_terminal_snr` out in front of a preconditioning (unsafe: the network is trained for
+    /// something else).
     ///
     /// ## References
     ///

@@ -43,8 +43,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Gives the norm an eps of a hundredth of the variance, where numbers of single precision still tell it from zero (unsafe: the
-    /// network computes something else; weights still load).
+    /// Gives the norm an eps of a hundredth of the variance, where numbers of single precision still tell it from zero
+    /// (unsafe: the network computes something else; weights still load).
     ///
     /// ## References
     ///

@@ -36,6 +36,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: the language has no word for the numbers of a single operation; whoever runs the network chooses them.
+    ///
     /// ## References
     ///
     /// * Higham, *The Accuracy of Floating Point Summation*, SIAM J. Sci. Comput. 1993.

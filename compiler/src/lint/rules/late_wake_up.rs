@@ -39,6 +39,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: it tells what happens, and nothing has to change.
+    ///
     /// ## References
     ///
     /// * microsoft/LoRA#167, lllyasviel/ControlNet#51, openai/guided-diffusion#21, crowsonkb/k-diffusion#113: why zero, and

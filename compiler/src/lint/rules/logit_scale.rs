@@ -45,7 +45,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Puts an RMS norm without parameters on queries and keys, where `attention(q, k, v)` is called with them (unsafe: the network computes something else; weights still load).
+    /// Puts an RMS norm without parameters on queries and keys, where `attention(q, k, v)` is called with them (unsafe: the
+    /// network computes something else; weights still load).
     ///
     /// ## References
     ///

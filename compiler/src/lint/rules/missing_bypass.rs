@@ -51,7 +51,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Puts `residual { .. }` with a norm without parameters around the attention, where it is a block in a pipe (unsafe: the network computes something else; weights still load).
+    /// Puts `residual { .. }` with a norm without parameters around the attention, where it is a block in a pipe (unsafe: the
+    /// network computes something else; weights still load).
     ///
     /// ## References
     ///

@@ -39,8 +39,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Writes `1 +` in front of the scale (unsafe: the network computes something else; weights still load, but were trained for
-    /// the product as it was).
+    /// Writes `1 +` in front of the scale (unsafe: the network computes something else; weights still load, but were trained
+    /// for the product as it was).
     ///
     /// ## References
     ///

@@ -40,8 +40,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Takes a sigmoid of each channel where the logits are proved to go the way that is claimed (unsafe: the network computes something else; weights still load). Which
-    /// of a claim and a sign is wrong only the author can say.
+    /// Takes a sigmoid of each channel where the logits are proved to go the way that is claimed (unsafe: the network
+    /// computes something else; weights still load). Which of a claim and a sign is wrong only the author can say.
     ///
     /// ## References
     ///

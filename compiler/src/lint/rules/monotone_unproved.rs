@@ -41,6 +41,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: from which number the gate should follow, and with which parameters, only the author can say.
+    ///
     /// ## References
     ///
     /// * Sill, *Monotonic Networks*, NeurIPS 1997; Runje & Shankaranarayana, *Constrained Monotonic Neural Networks*,

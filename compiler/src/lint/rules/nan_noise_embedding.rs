@@ -45,7 +45,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Adds 1 to what a logarithm is taken of, where that is zero (unsafe: the network computes something else; weights still load).
+    /// Adds 1 to what a logarithm is taken of, where that is zero (unsafe: the network computes something else; weights still
+    /// load).
     ///
     /// ## References
     ///

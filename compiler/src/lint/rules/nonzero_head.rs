@@ -3,11 +3,11 @@
 use crate::analysis::stacks::passage;
 use crate::ir::NodeId;
 use crate::analysis::preconditioning::Preconditioning;
-use crate::lint::{Context, Report};
+use crate::lint::{Call, Context, Report};
 use crate::ops::Passage;
 use crate::types::Kind;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// Mean square of what a network predicts at the start, from which on it counts beside a target of 1.
 const LOUD: f64 = 0.1;
@@ -44,6 +44,11 @@ rule! {
     ///         -> conv2d(3, kernel: 3, init: zero) @head
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Starts the head at zero, where it is an operator that is called in one place (unsafe: the network starts differently;
+    /// weights still load).
     ///
     /// ## References
     ///
@@ -83,6 +88,12 @@ rule! {
             notes: vec![],
             help: Some("start it at zero: `init: zero`".to_owned()),
         }
+    }
+
+    fixes(finding, context) {
+        let head = context.call(finding.place).filter(Call::is_operator);
+        let fix = |call: Call| Fix::new("start the head at zero", Safety::Unsafe, vec![call.set("init", "zero")]);
+        head.map(fix).into_iter().collect()
     }
 }
 

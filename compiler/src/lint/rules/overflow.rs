@@ -36,6 +36,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: the language has no word for the numbers of a single operation; whoever runs the network chooses them.
+    ///
     /// ## References
     ///
     /// * huggingface/diffusers#9097, black-forest-labs/flux#472, zai-org/CogVideo#637: values beyond f16.

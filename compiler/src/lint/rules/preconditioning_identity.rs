@@ -44,8 +44,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Weighs the loss for the preconditioning (unsafe: the network is trained for something else). Coefficients that the model
-    /// computes itself are left alone.
+    /// Weighs the loss for the preconditioning (unsafe: the network is trained for something else). Coefficients that the
+    /// model computes itself are left alone.
     ///
     /// ## References
     ///

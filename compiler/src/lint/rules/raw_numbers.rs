@@ -44,8 +44,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Brings the numbers to size 1, by a factor in front of the map (unsafe: the network computes something else; weights still load). Whether they
-    /// are better embedded only the author can say.
+    /// Brings the numbers to size 1, by a factor in front of the map (unsafe: the network computes something else; weights
+    /// still load). Whether they are better embedded only the author can say.
     ///
     /// ## References
     ///

@@ -4,13 +4,15 @@ use crate::analysis::stacks::Block;
 use crate::ir::NodeId;
 use crate::lint::{Context, Report};
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// By how much a stack may multiply the mean square before it is reported: ten in magnitude, which no norm behind it can
 /// make good in the gradients. Thirteen plain ResNet blocks of independent unit branches stay below 2^7.
 const LIMIT: f64 = 100.0;
 /// Blocks of a stack, at least: what one or two add is no matter of depth.
 const BLOCKS: usize = 4;
+/// By how much a stack whose branches have a factor may grow before that factor is reported as not doing what it is there for.
+pub(super) const SCALED_LIMIT: f64 = 10.0;
 
 rule! {
     /// ## What it does
@@ -50,6 +52,11 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// Gives the branches the factor `1 / sqrt(L)` of their `L` blocks, where they are written as `residual { .. }` and that
+    /// keeps the stack (unsafe: the network computes something else; weights still load).
+    ///
     /// ## References
     ///
     /// * Zhang et al., *Fixup Initialization: Residual Learning Without Normalization*, ICLR 2019: the variance grows
@@ -61,13 +68,20 @@ rule! {
     "residual/growth", Warning
     pub struct ResidualGrowth {
         first: Span,
+        /// Where the blocks are written.
+        places: Vec<Span>,
         blocks: usize,
         growth: f64,
     }
 
     check(context) {
         let found = growing(context).filter(|run| run.growth > LIMIT && run.scale.is_none()).map(|run| {
-            let finding = ResidualGrowth { first: context.place(run.first), blocks: run.sums.len(), growth: run.growth };
+            let finding = ResidualGrowth {
+                first: context.place(run.first),
+                places: context.places(&run.sums),
+                blocks: run.sums.len(),
+                growth: run.growth,
+            };
             (run.first, finding)
         });
         found.collect()
@@ -90,6 +104,30 @@ rule! {
             )),
         }
     }
+
+    fixes(finding, context) {
+        falling(context, &finding.places, finding.blocks, finding.growth, 1.0).into_iter().collect()
+    }
+}
+
+/// Scales the branches of a run by `1 / sqrt(L)`, where that keeps it from growing as either rule reports; `scale` is their
+/// factor so far.
+pub(super) fn falling(context: &Context<'_>, places: &[Span], blocks: usize, growth: f64, scale: f64) -> Option<Fix> {
+    let depth = blocks as f64;
+    let per_block = (libm::pow(growth, 1.0 / depth) - 1.0) / (scale * scale);
+    if libm::pow(1.0 + per_block / depth, depth) > SCALED_LIMIT {
+        return None;
+    }
+    let factor = format!("1 / sqrt({blocks})");
+    let scaled = |place: &Span| {
+        let call = context.call(*place)?;
+        match &*call.name {
+            "residual" if call.argument("gate").is_none() => Some(call.set("scale", &factor)),
+            _ => call.replace("scale", &factor),
+        }
+    };
+    let edits: Option<Vec<Edit>> = places.iter().map(scaled).collect();
+    Some(Fix::new("let the factor fall with the depth", Safety::Unsafe, edits?))
 }
 
 /// Blocks of a stack, one behind the other, in which nothing forgets the size of the signal.

@@ -47,7 +47,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Brings the logits to size 1, by a factor in front of the gate (unsafe: the network computes something else; weights still load).
+    /// Brings the logits to size 1, by a factor in front of the gate (unsafe: the network computes something else; weights
+    /// still load).
     ///
     /// ## References
     ///

@@ -3,10 +3,10 @@
 use super::concat_imbalance::imbalance;
 use crate::analysis::stacks::readers;
 use crate::analysis::streams::MergeKind;
-use crate::lint::Report;
+use crate::lint::{Call, Report};
 use crate::ops::Op;
 use crate::words::figure;
-use archc_grammar::Span;
+use archc_grammar::{Fix, Safety, Span};
 
 /// How much larger one side's mean square is, for the shared group to silence the other side.
 const RATIO: f64 = 4.0;
@@ -45,6 +45,11 @@ rule! {
     ///     h -> join(long) -> group_norm(6) @norm -> silu() -> conv2d(48, kernel: 3) @out
     /// }
     /// ```
+    ///
+    /// ## Fix
+    ///
+    /// Takes the number of groups next to the present one whose groups lie on one side (unsafe: the network computes
+    /// something else; weights still load).
     ///
     /// ## References
     ///
@@ -100,6 +105,19 @@ rule! {
             notes: vec![format!("mean squares of the two sides differ {}-fold at initialisation", figure(*ratio))],
             help: Some(format!("groups of a size that divides {fitting} keep the sides apart")),
         }
+    }
+
+    fixes(finding, context) {
+        let StraddlingNorm { sides: (first, second), groups, .. } = *finding;
+        let (all, common) = (first + second, common_divisor(first, second));
+        let fits = |own: &u64| all.is_multiple_of(*own) && common.is_multiple_of(all / own) && *own < all;
+        let nearest = (1..all).filter(fits).min_by_key(|own| own.abs_diff(groups));
+        let norm = context.call(finding.norm).filter(Call::is_operator);
+        let fix = norm.zip(nearest).and_then(|(call, fitting)| {
+            let edit = call.change_number("groups", groups, fitting)?;
+            Some(Fix::new(format!("normalise in {fitting} groups"), Safety::Unsafe, vec![edit]))
+        });
+        fix.into_iter().collect()
     }
 }
 

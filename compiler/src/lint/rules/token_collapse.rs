@@ -59,6 +59,10 @@ rule! {
     /// }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: smaller branches, another norm and fewer blocks all answer it, and mean different networks.
+    ///
     /// ## References
     ///
     /// * *Mean Mode Screaming*, arXiv 2605.06169: 400-layer diffusion transformers whose branches become dominated by the

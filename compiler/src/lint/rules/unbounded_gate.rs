@@ -44,8 +44,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Puts a sigmoid between the gate and the product; behind a value that is claimed to lie in an interval, `sigmoid()`, `tanh()` or a
-    /// `clip` to it (unsafe: the network computes something else; weights still load).
+    /// Puts a sigmoid between the gate and the product; behind a value that is claimed to lie in an interval, `sigmoid()`,
+    /// `tanh()` or a `clip` to it (unsafe: the network computes something else; weights still load).
     ///
     /// ## References
     ///

@@ -48,8 +48,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Divides the sum by what it measures, `pixel_norm()`; where `skip` declares the sum and its moments are known, also by the
-    /// root of the variance that is predicted for it (unsafe: the network computes something else; weights still load).
+    /// Divides the sum by what it measures, `pixel_norm()`; where `skip` declares the sum and its moments are known, also by
+    /// the root of the variance that is predicted for it (unsafe: the network computes something else; weights still load).
     ///
     /// ## Evidence
     ///

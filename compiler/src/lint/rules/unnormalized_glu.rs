@@ -45,7 +45,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Puts a norm without parameters in front of the branch (unsafe: the network computes something else; weights still load).
+    /// Puts a norm without parameters in front of the branch (unsafe: the network computes something else; weights still
+    /// load).
     ///
     /// ## References
     ///

@@ -52,8 +52,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Puts a layer norm without parameters in front of the projection (unsafe: the network computes something else; weights still
-    /// load).
+    /// Puts a layer norm without parameters in front of the projection (unsafe: the network computes something else; weights
+    /// still load).
     ///
     /// ## References
     ///

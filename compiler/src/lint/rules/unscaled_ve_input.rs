@@ -44,8 +44,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Lets the process precondition the network for data of the declared deviation, or of 0.5, and weigh its loss to fit (unsafe:
-    /// the network is trained for something else).
+    /// Lets the process precondition the network for data of the declared deviation, or of 0.5, and weigh its loss to fit
+    /// (unsafe: the network is trained for something else).
     ///
     /// ## Evidence
     ///

@@ -27,6 +27,10 @@ rule! {
     /// model Listens(x: tokens[16, 32], y: label[10]) -> tokens[16, 32] { (x + y -> embedding(32) @class) -> linear(32) @out }
     /// ```
     ///
+    /// ## Fix
+    ///
+    /// None: it may be left over, or what should have read it may be missing; and callers pass it.
+    ///
     /// ## References
     ///
     /// * Ho & Salimans, *Classifier-Free Diffusion Guidance*, 2022: the two predictions have to differ.

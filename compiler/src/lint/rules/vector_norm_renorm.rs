@@ -46,8 +46,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Takes the sum over channels out, so that each channel is divided by its own root (unsafe: the network computes something
-    /// else; weights still load).
+    /// Takes the sum over channels out, so that each channel is divided by its own root (unsafe: the network computes
+    /// something else; weights still load).
     ///
     /// ## References
     ///
