@@ -172,7 +172,7 @@ pub fn repair(
     Ok(Repair { files, applied, refused, checked, outlooks: pairs, effect })
 }
 
-/// What was formatted before is formatted afterwards: an edit may make a line too long, or leave one empty.
+/// What was formatted before is formatted afterwards: an edit may leave brackets, blanks or an empty line behind.
 fn formatted_again(file: &Repaired) -> Option<String> {
     let formatted = |text: &str| format(text, FileId(0)).ok();
     formatted(&file.before).filter(|text| *text == file.before)?;
