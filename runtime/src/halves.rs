@@ -15,7 +15,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, TensorMetadata};
 
 /// How much values may grow after initialisation before they overflow.
-const MARGIN: f64 = 8.0;
+pub(crate) const MARGIN: f64 = 8.0;
 
 /// Whether an operator is a matrix product or convolution, which half the digits do for.
 pub(crate) fn multiplies(op: Option<&Op>) -> bool {

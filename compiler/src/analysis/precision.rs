@@ -11,10 +11,10 @@ use crate::ir::{Graph, NodeId, NodeKind};
 use crate::ops::{Op, Passage};
 use crate::types::Kind;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A floating-point format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     F16,
@@ -62,7 +62,7 @@ impl Format {
 pub enum Hazard {
     /// The result comes within the margin of the largest number.
     Result { largest: f64 },
-    /// Squares or products on the way to the result do.
+    /// Squares or products on the way to the result do, or what it is made from.
     Inside { largest: f64 },
     /// A sum over so many terms, added one by one, loses this share.
     Sum { terms: f64, error: f64 },
@@ -141,6 +141,8 @@ fn hazards(graph: &Graph, signal: &Signal, id: NodeId, largest_result: f64) -> V
         let own = *operands.get(at)?;
         signal.at(own).as_ref().ok().map(|moments| (own, *moments))
     };
+    let given = operands.iter().filter_map(|own| Some(largest(signal.at(*own).as_ref().ok()?, elements(graph, *own))));
+    found.extend(given.reduce(f64::max).map(|largest| Hazard::Inside { largest }));
     if op.as_operator().passage() == Passage::Normalize
         && let Some((x, moments)) = operand(0)
     {

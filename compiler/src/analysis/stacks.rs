@@ -196,6 +196,12 @@ pub fn readers(graph: &Graph, node: NodeId) -> SmallVec<[NodeId; 3]> {
     found
 }
 
+/// Whether a sum is a norm with a shift: `(1 + scale) * norm(x) + shift`.
+pub fn is_modulated(graph: &Graph, at: NodeId) -> bool {
+    let gated = |operand: &NodeId| passage(graph, *operand) == Some(Passage::Gate);
+    passage(graph, at) == Some(Passage::Add) && graph.operands(at).iter().any(gated)
+}
+
 /// What an operation does to a stream; none for an input.
 pub fn passage(graph: &Graph, node: NodeId) -> Option<Passage> {
     graph.node(node).op().map(|op| op.as_operator().passage())

@@ -2,8 +2,9 @@
 
 use super::batch::Batch;
 use super::loss::{loss, number};
-use super::observe::{Fitted, Kept, Watch, fitted};
-use super::recipe::{Precision, Recipe};
+use super::observe::{Fitted, Kept, Watch};
+use super::recipe::Recipe;
+use super::rounding::{Rounding, cast};
 use super::segments::Segments;
 use crate::adamw::AdamW;
 use crate::constraint::force_weight_normalization;
@@ -22,7 +23,7 @@ use archc_compiler::ops::Op;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::ops::FloatTensorOps;
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{FloatDType, Shape, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -104,6 +105,7 @@ struct Learner<A: Tape> {
     plan: Plan,
     interface: Interface,
     recipe: Recipe,
+    rounding: Rounding,
     slots: Arc<Vec<Slot>>,
     segments: Segments,
     /// Last values of the blocks that can be measured.
@@ -134,6 +136,7 @@ impl<A: Tape> Learner<A> {
             interface,
             segments,
             ends: ends(graph),
+            rounding: Rounding::of(graph, recipe.precision),
             slots: Arc::new(slots(graph)),
             recipe: recipe.clone(),
             device,
@@ -163,10 +166,8 @@ impl<A: Tape> Learner<A> {
                 leaf = leaf.require_grad();
             }
             let primitive = leaf.clone().into_primitive().tensor();
-            let mut shaped = A::float_reshape(primitive, Shape::from(slot.stored_shape()));
-            if self.recipe.precision == Precision::Bf16 {
-                shaped = fitted::<A>(shaped, graph.node(node).op());
-            }
+            let shaped = A::float_reshape(primitive, Shape::from(slot.stored_shape()));
+            let shaped = self.rounding.fitted::<A>(shaped, node);
             parameters.push(AnyParam::as_is(slot.id(), shaped));
             leaves.push(is_trained.then_some(leaf));
         }
@@ -196,7 +197,7 @@ impl<A: Tape> Learner<A> {
         for (nodes, given) in self.segments.ranges().iter().zip(kept).rev() {
             let (module, leaves) = self.module(nodes);
             let (mut values, inputs) = self.on_tape(given);
-            let mut watch = Watch::<A>::new(graph, self.recipe.precision, ends);
+            let mut watch = Watch::<A>::new(&self.rounding, ends);
             let run = Run { plan: &self.plan, module: &module, bindings, mode: self.mode(batch), device: &self.device };
             let outlives = |node: NodeId| self.plan.is_used_from(node, nodes.end);
             let mut made = Kept { watch: &mut watch, outlives: &outlives, values: BTreeMap::new() };
@@ -255,11 +256,7 @@ impl<A: Tape> Learner<A> {
             kept.push(collect(&values, nodes));
             if let Some(module) = module.as_ref().filter(|_| at + 1 < ranges.len()) {
                 let run = Run { plan: &self.plan, module, bindings, mode: self.mode(batch), device: &self.device };
-                run.nodes(
-                    nodes.clone(),
-                    &mut values,
-                    &mut Fitted { graph: &self.plan.graph, precision: self.recipe.precision },
-                );
+                run.nodes(nodes.clone(), &mut values, &mut Fitted(&self.rounding));
             }
         }
         kept
@@ -270,10 +267,8 @@ impl<A: Tape> Learner<A> {
         let graph = &*self.plan.graph;
         let param = |((slot, value), id): ((&Slot, &Flat<A>), archc_compiler::ir::ParameterId)| {
             let primitive = value.clone().into_primitive().tensor();
-            let mut shaped = A::InnerBackend::float_reshape(primitive, Shape::from(slot.stored_shape()));
-            if self.recipe.precision == Precision::Bf16 {
-                shaped = fitted::<A::InnerBackend>(shaped, graph.node(graph.parameter(id).node).op());
-            }
+            let shaped = A::InnerBackend::float_reshape(primitive, Shape::from(slot.stored_shape()));
+            let shaped = self.rounding.fitted::<A::InnerBackend>(shaped, graph.parameter(id).node);
             AnyParam::as_is(slot.id(), shaped)
         };
         let parameters = self.slots.iter().zip(&self.values).zip(graph.parameter_ids()).map(param).collect();
@@ -361,7 +356,7 @@ impl<A: Tape> Learner<A> {
         let mut values = Values::of(&self.plan, inputs);
         let module = self.plain_module();
         let run = Run { plan: &self.plan, module: &module, bindings, mode: self.mode(batch), device: &self.device };
-        let mut fitted = Fitted { graph, precision: self.recipe.precision };
+        let mut fitted = Fitted(&self.rounding);
         for at in 0..graph.node_count() {
             run.nodes(at..at + 1, &mut values, &mut fitted);
             let value = values.0.get(at).and_then(Option::as_ref);
@@ -547,7 +542,7 @@ fn flat_value<B: Kernels>(value: Value<B>) -> Tensor<B, 1> {
 /// A value in full precision.
 fn full<B: Kernels>(value: Value<B>) -> Value<B> {
     match value {
-        Value::Float(primitive) => Value::Float(fitted::<B>(primitive, None)),
+        Value::Float(primitive) => Value::Float(cast::<B>(primitive, FloatDType::F32)),
         labels @ Value::Int(_) => labels,
     }
 }

@@ -16,6 +16,7 @@ mod learner;
 mod loss;
 mod observe;
 mod recipe;
+mod rounding;
 mod segments;
 
 pub use batch::{Batch, Batches};

@@ -1,25 +1,16 @@
 //! What a training pass does besides computing: precision by operator, and moments of blocks.
 
-use super::recipe::Precision;
+use super::rounding::Rounding;
 use crate::execute::Observer;
-use crate::halves::multiplies;
 use crate::value::Value;
-use archc_compiler::ir::{Graph, NodeId, ScopeId};
-use archc_compiler::ops::Op;
+use archc_compiler::ir::{NodeId, ScopeId};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, FloatDType, Shape, Tensor, TensorMetadata};
 use std::collections::BTreeMap;
 
-/// Brings a tensor to the precision of an operator.
-pub(super) fn fitted<B: Backend>(primitive: B::FloatTensorPrimitive, op: Option<&Op>) -> B::FloatTensorPrimitive {
-    let wanted = if multiplies(op) { FloatDType::BF16 } else { FloatDType::F32 };
-    if primitive.dtype() == DType::from(wanted) { primitive } else { B::float_cast(primitive, wanted) }
-}
-
 /// Watches one pass, or one segment of it.
 pub(super) struct Watch<'g, A: AutodiffBackend> {
-    graph: &'g Graph,
-    precision: Precision,
+    rounding: &'g Rounding,
     /// Last values of blocks, where they are measured.
     ends: &'g BTreeMap<NodeId, ScopeId>,
     /// Mean squares of these.
@@ -29,8 +20,8 @@ pub(super) struct Watch<'g, A: AutodiffBackend> {
 }
 
 impl<'g, A: AutodiffBackend> Watch<'g, A> {
-    pub fn new(graph: &'g Graph, precision: Precision, ends: &'g BTreeMap<NodeId, ScopeId>) -> Self {
-        Self { graph, precision, ends, activations: BTreeMap::new(), leaves: BTreeMap::new() }
+    pub fn new(rounding: &'g Rounding, ends: &'g BTreeMap<NodeId, ScopeId>) -> Self {
+        Self { rounding, ends, activations: BTreeMap::new(), leaves: BTreeMap::new() }
     }
 }
 
@@ -56,10 +47,7 @@ impl<A: AutodiffBackend> Observer<A> for Watch<'_, A> {
             }
             primitive = A::float_add(primitive, zeros);
         }
-        if self.precision == Precision::Bf16 {
-            primitive = fitted::<A>(primitive, self.graph.node(user).op());
-        }
-        Value::Float(primitive)
+        Value::Float(self.rounding.fitted::<A>(primitive, user))
     }
 }
 
@@ -85,19 +73,14 @@ impl<A: AutodiffBackend> Observer<A> for Kept<'_, '_, A> {
 }
 
 /// A pass without a tape that only sees to the precision.
-pub(super) struct Fitted<'g> {
-    pub graph: &'g Graph,
-    pub precision: Precision,
-}
+pub(super) struct Fitted<'g>(pub &'g Rounding);
 
 impl<B: Backend> Observer<B> for Fitted<'_> {
     fn made(&mut self, _: NodeId, _: &Value<B>) {}
 
     fn taken(&mut self, user: NodeId, _: NodeId, value: Value<B>) -> Value<B> {
         match value {
-            Value::Float(primitive) if self.precision == Precision::Bf16 => {
-                Value::Float(fitted::<B>(primitive, self.graph.node(user).op()))
-            }
+            Value::Float(primitive) => Value::Float(self.0.fitted::<B>(primitive, user)),
             value => value,
         }
     }

@@ -1,6 +1,7 @@
 //! How a model is trained.
 
 use crate::error::RunError;
+use archc_compiler::analysis::precision::Format;
 use serde::{Deserialize, Serialize};
 
 /// Everything that decides what training does, besides the model and its data.
@@ -37,13 +38,19 @@ pub struct Recipe {
     pub watch_every: u64,
 }
 
-/// What matrix products and convolutions compute with. Parameters and their averages are always f32.
+/// What training computes with. Parameters and their averages are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     #[default]
     F32,
+    /// Matrix products and convolutions take bf16.
     Bf16,
+    /// Every value and every gradient is rounded to a format, sums inside of operators aside: what a network goes through
+    /// that runs in it altogether. For experiments.
+    Throughout(Format),
+    /// The same but for what the analysis of precision would keep in f32.
+    Islands(Format),
 }
 
 impl Default for Recipe {

@@ -4,11 +4,12 @@ use super::metric::Metric;
 use super::outcome::Expect;
 use crate::case::MAIN;
 use crate::corpus;
+use archc_compiler::analysis::precision::Format;
 use archc_compiler::ir::Graph;
 use archc_compiler::lint::Levels;
 use archc_compiler::settings::Settings;
 use archc_compiler::{Compiled, Options, compile};
-use archc_runtime::train::Recipe;
+use archc_runtime::train::{Precision, Recipe};
 use serde::Deserialize;
 
 /// A file of `tests/evidence/cases`.
@@ -35,6 +36,9 @@ pub struct Case {
     /// then measured over a last tenth of the updates.
     #[serde(default)]
     pub takes_over: bool,
+    /// What every value is rounded to, for rules about numbers of 16 bits. The repair keeps in f32 what archc would keep.
+    #[serde(default)]
+    pub dtype: Option<Format>,
     /// Updates.
     #[serde(default = "steps")]
     pub steps: u64,
@@ -44,6 +48,7 @@ pub struct Case {
     /// The flagged network.
     pub spec: String,
     /// What makes the fixed one of it.
+    #[serde(default)]
     pub repair: Vec<Replacement>,
 }
 
@@ -107,7 +112,8 @@ impl Case {
     /// What the compiler makes of a variant, and says of it, remarks too.
     pub fn compiled(&self, variant: Variant) -> Result<Compiled, String> {
         let text = self.spec(variant)?;
-        let given = Settings { levels: Levels::default().with_remarks(), ..Settings::default() };
+        let dtype = self.dtype.filter(|_| variant == Variant::Flagged);
+        let given = Settings { levels: Levels::default().with_remarks(), dtype, ..Settings::default() };
         let options = Options { given, ..Options::default() };
         compile(MAIN, None, &[], &[(MAIN, text.as_str())], &options).map_err(|error| format!("{}: {error}", self.rule))
     }
@@ -120,8 +126,8 @@ impl Case {
         compiled.graph.clone().ok_or_else(|| format!("{}, {variant:?}: {}", self.rule, messages()))
     }
 
-    /// How both variants are trained with a seed: AdamW without clipping, which would hide what diverges.
-    pub fn recipe(&self, seed: u64) -> Recipe {
+    /// How a variant is trained with a seed: AdamW without clipping, which would hide what diverges.
+    pub fn recipe(&self, variant: Variant, seed: u64) -> Recipe {
         Recipe {
             steps: self.steps,
             batch: 32,
@@ -132,6 +138,11 @@ impl Case {
             seed,
             // The first update alone.
             watch_every: self.steps,
+            precision: match (self.dtype, variant) {
+                (None, _) => Precision::F32,
+                (Some(format), Variant::Flagged) => Precision::Throughout(format),
+                (Some(format), Variant::Fixed) => Precision::Islands(format),
+            },
             ..Recipe::default()
         }
     }

@@ -19,15 +19,17 @@ pub struct Trial {
 pub fn run(case: &Case, seeds: u64) -> Result<Vec<Trial>, String> {
     (0..seeds)
         .map(|seed| {
-            let mut recipe = case.recipe(seed);
-            let trained = |variant, recipe: &Recipe, from: Option<&Checkpoint>| train(case, variant, recipe, from);
-            let fixed = trained(Variant::Fixed, &recipe, None)?;
+            let start = |variant| train(case, variant, &case.recipe(variant, seed), None);
+            let fixed = start(Variant::Fixed)?;
             if !case.takes_over {
-                return Ok(Trial { flagged: trained(Variant::Flagged, &recipe, None)?, fixed });
+                return Ok(Trial { flagged: start(Variant::Flagged)?, fixed });
             }
-            let from = Checkpoint { step: recipe.steps, tensors: fixed.state };
-            recipe.steps += recipe.steps.div_ceil(10);
-            let on = |variant| trained(variant, &recipe, Some(&from));
+            let from = Checkpoint { step: case.steps, tensors: fixed.state };
+            let on = |variant| {
+                let mut recipe = case.recipe(variant, seed);
+                recipe.steps += case.steps.div_ceil(10);
+                train(case, variant, &recipe, Some(&from))
+            };
             Ok(Trial { flagged: on(Variant::Flagged)?, fixed: on(Variant::Fixed)? })
         })
         .collect()

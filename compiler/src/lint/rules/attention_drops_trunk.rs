@@ -1,7 +1,7 @@
 //! `skip/attention-drops-trunk`
 
-use crate::analysis::stacks::passage;
-use crate::ir::{Graph, NodeId};
+use crate::analysis::stacks::{is_modulated, passage};
+use crate::ir::NodeId;
 use crate::lint::{Context, Report};
 use crate::ops::{Op, Passage};
 use crate::words::figure;
@@ -123,12 +123,6 @@ fn source(context: &Context<'_>, mut at: NodeId) -> NodeId {
     at
 }
 
-/// Whether a sum is a norm with a shift: `(1 + scale) * norm(x) + shift`.
-fn is_modulated(graph: &Graph, at: NodeId) -> bool {
-    let gated = |operand: &NodeId| passage(graph, *operand) == Some(Passage::Gate);
-    passage(graph, at) == Some(Passage::Add) && graph.operands(at).iter().any(gated)
-}
-
 /// Whether a value comes from another one by main operands.
 fn descends(context: &Context<'_>, below: NodeId, above: NodeId) -> bool {
     let samples = context.graph.node(above).ty.batch.samples && context.graph.node(above).ty.kind.has_positions();
@@ -147,7 +141,11 @@ fn is_bypassed(context: &Context<'_>, attention: NodeId, trunk: NodeId) -> bool 
                 _ if steps > 2 * MAX_STEPS => return true,
                 Some(Passage::Add | Passage::Join) => {
                     let others = graph.operands(user).into_iter().filter(|operand| *operand != at);
-                    if others.into_iter().any(|other| other == trunk || source(context, other) == trunk || descends(context, other, trunk)) {
+                    let brings = |other: NodeId| {
+                        let around = !context.streams().descends(other, attention);
+                        other == trunk || around && (source(context, other) == trunk || descends(context, other, trunk))
+                    };
+                    if others.into_iter().any(brings) {
                         return true;
                     }
                     open.push(user);

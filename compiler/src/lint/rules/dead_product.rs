@@ -1,5 +1,6 @@
 //! `init/dead-product`
 
+use super::single_element_norm::SingleElementNorm;
 use super::zero_in_name_only::promises_zero;
 use crate::analysis::liveness::{Dead, Wake};
 use crate::ir::{NodeId, ParameterId};
@@ -70,6 +71,8 @@ rule! {
             return vec![];
         }
         let mut known = FxHashSet::default();
+        // What is zero because it is normalised by itself is reported as that.
+        let norms: FxHashSet<NodeId> = SingleElementNorm::check(context).into_iter().map(|(node, _)| node).collect();
         let found = graph.node_ids().filter_map(|id| {
             let kind = dead_product(context, id)?;
             let victims = victims(context, id);
@@ -80,6 +83,9 @@ rule! {
                 return None;
             }
             let zeros = starts(context, id);
+            if zeros.iter().any(|zero| norms.contains(&graph.parameter(*zero).node)) {
+                return None;
+            }
             let first = zeros.iter().find(|zero| victims.contains(zero)).or(victims.first())?;
             let example = graph.parameter(*first).path.to_string();
             let mut factors: Vec<Factor> = vec![];

@@ -1,6 +1,6 @@
 //! `residual/missing-bypass`
 
-use crate::analysis::stacks::passage;
+use crate::analysis::stacks::{is_modulated, passage};
 use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::NodeId;
 use crate::types::Kind;
@@ -11,12 +11,14 @@ use archc_grammar::{Fix, Safety, Span};
 
 /// Operations between two sums that are looked at, at most.
 const MAX_STEPS: usize = 24;
+/// MLPs without a bypass, at least.
+const REPEATED: usize = 3;
 
 rule! {
     /// ## What it does
     ///
     /// Finds attention that stands on the stream itself, between two residual sums of the same shape, with nothing that
-    /// passes it by.
+    /// passes it by; and MLPs that do in block after block.
     ///
     /// ## Why is this bad
     ///
@@ -61,7 +63,8 @@ rule! {
     /// * To confirm: `archc predict SPEC` prints the mean square in front of and behind it, `archc probe SPEC` measures it.
     "residual/missing-bypass", Warning
     pub struct MissingBypass {
-        attention: Span,
+        part: Part,
+        node: Span,
         sum: Span,
         kind: Kind,
         /// Mean squares in front of and behind it.
@@ -70,16 +73,20 @@ rule! {
 
     check(context) {
         let residual = context.streams().merges.iter().filter(|merge| merge.kind == MergeKind::Residual);
-        let found = residual.filter_map(|merge| {
-            let (attention, before) = unbypassed(context, merge)?;
-            let square = |node| context.signal().square(node);
+        let between: Vec<(Part, NodeId, NodeId)> = residual.filter_map(|merge| unbypassed(context, merge)).collect();
+        // One such MLP may be a transition; in block after block it is the other half of a transformer.
+        let mlps = between.iter().filter(|(part, ..)| *part == Part::Mlp).count();
+        let found = between.into_iter().filter(|(part, ..)| *part == Part::Attention || mlps >= REPEATED);
+        let found = found.map(|(part, node, before)| {
+            let square = |node: NodeId| context.signal().square(node);
             let finding = MissingBypass {
-                attention: context.place(attention),
+                part,
+                node: context.place(node),
                 sum: context.place(before),
                 kind: context.graph.node(before).ty.kind,
-                squares: square(before).zip(square(attention)),
+                squares: square(before).zip(square(node)),
             };
-            Some((attention, finding))
+            (node, finding)
         });
         found.collect()
     }
@@ -93,9 +100,9 @@ rule! {
             )
         });
         Report {
-            message: "nothing bypasses this attention in a stack of residual blocks".to_owned(),
+            message: format!("nothing bypasses this {} in a stack of residual blocks", finding.part.name()),
             labels: vec![
-                (finding.attention, "the stream passes through it and not around it".to_owned()),
+                (finding.node, "the stream passes through it and not around it".to_owned()),
                 (finding.sum, "the last sum before it".to_owned()),
             ],
             notes: notes.into_iter().collect(),
@@ -104,33 +111,54 @@ rule! {
     }
 
     fixes(finding, context) {
-        let is_block = context.call(finding.attention).is_some_and(|call| !call.is_operator());
+        let is_block = context.call(finding.node).is_some_and(|call| !call.is_operator());
         let (open, close) = (format!("residual {{ {} -> ", plain_norm(finding.kind)), " }");
         let fix = |stage: Stage| Fix::new("add it to its input", Safety::Unsafe, stage.around(&open, close));
-        context.stage(finding.attention).filter(|_| is_block).map(fix).into_iter().collect()
+        context.stage(finding.node).filter(|_| is_block).map(fix).into_iter().collect()
     }
 }
 
-/// An attention between the last sum before a block and the block, on the stream itself, with that sum.
-fn unbypassed(context: &Context<'_>, merge: &Merge) -> Option<(NodeId, NodeId)> {
+/// What stands on the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Attention,
+    /// Two maps with an activation between them.
+    Mlp,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::Attention => "attention",
+            Part::Mlp => "MLP",
+        }
+    }
+}
+
+/// What stands between the last sum before a block and the block, on the stream itself, with that sum.
+fn unbypassed(context: &Context<'_>, merge: &Merge) -> Option<(Part, NodeId, NodeId)> {
     let graph = context.graph;
     let shape = |node: NodeId| &graph.node(node).ty;
     let mut at = merge.fork;
-    let mut attention = None;
+    let (mut attention, mut maps, mut bends) = (None, vec![], false);
     for _ in 0..MAX_STEPS {
         if context.streams().at(at).is_some_and(|before| before.kind == MergeKind::Residual) {
             let same = shape(at).channels() == shape(merge.fork).channels()
                 && shape(at).position_count() == shape(merge.fork).position_count();
-            return attention.filter(|_| same).map(|attention| (attention, at));
+            let mlp = || maps.first().filter(|_| maps.len() == 2 && bends).map(|last| (Part::Mlp, *last));
+            let (part, node) = attention.map(|node| (Part::Attention, node)).or_else(mlp).filter(|_| same)?;
+            return Some((part, node, at));
         }
         match passage(graph, at)? {
+            Passage::Add if is_modulated(graph, at) => {}
             Passage::Source | Passage::Add | Passage::Join | Passage::Resample => return None,
             Passage::Transform if matches!(graph.node(at).op(), Some(Op::Attention(_))) => attention = Some(at),
+            Passage::Transform if matches!(graph.node(at).op(), Some(Op::Activation(_))) => bends |= maps.len() == 1,
+            Passage::Project => maps.push(at),
             Passage::Keep
             | Passage::Scale
             | Passage::Gate
             | Passage::Normalize
-            | Passage::Project
             | Passage::Cut
             | Passage::Transform => {}
         }

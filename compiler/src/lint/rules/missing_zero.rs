@@ -153,7 +153,9 @@ fn loud_branch(context: &Context<'_>, merge: &Merge, depth: u32) -> Option<Missi
         return None;
     }
     let last = graph.node(at).parameters.iter().map(|id| graph.parameter(*id)).find(|p| p.name != "bias");
-    if last.is_some_and(is_small) {
+    // A start that falls with depth, as in GPT-2, or that is next to zero.
+    let falls = |last: &Parameter| scale * scale * gain(last) * f64::from(depth) <= GROWTH;
+    if last.is_some_and(|last| falls(last) || gain(last) <= SMALL * SMALL) {
         return None;
     }
     let branch = context.place(at);
@@ -201,10 +203,8 @@ fn starts_small(context: &Context<'_>, node: NodeId) -> bool {
     context.signal().square(node).is_some_and(|square| square <= SMALL * SMALL)
 }
 
-/// Whether a layer starts much smaller than layers do.
-fn is_small(parameter: &Parameter) -> bool {
+/// What a layer makes of the mean square of independent inputs, at its start; a norm has one input.
+fn gain(parameter: &Parameter) -> f64 {
     let (mean, std) = parameter.init.mean_and_std(parameter.fans);
-    let size = libm::sqrt(mean * mean + std * std);
-    // A norm's weight starts at one, a map's at 1/sqrt(fan_in) or so.
-    size <= SMALL / libm::sqrt(parameter.fans.fan_in.max(1) as f64)
+    (mean * mean + std * std) * parameter.fans.fan_in.max(1) as f64
 }

@@ -1,13 +1,14 @@
 //! `condition/raw-numbers`
 
-use crate::analysis::stacks::readers;
+use crate::analysis::stacks::{passage, readers};
 use crate::ir::{Graph, NodeId};
 use crate::lint::{Report, Stage};
-use crate::ops::Op;
 use crate::ops::activation::Function;
+use crate::ops::{Op, Passage};
 use crate::types::Kind;
 use crate::words::figure;
 use archc_grammar::{Fix, Safety, Span};
+use rustc_hash::FxHashSet;
 
 /// Root mean square from which on numbers are raw: what has been embedded or normalised is of size 1.
 const RAW: f64 = 30.0;
@@ -66,6 +67,9 @@ rule! {
             if ty.kind != Kind::Vector || !ty.batch.samples || only_gates(graph, id) {
                 return None;
             }
+            if !is_unmapped(graph, operand) {
+                return None;
+            }
             let size = libm::sqrt(context.signal().square(operand)?);
             (size > RAW).then(|| (id, RawNumbers { map: context.place(id), size }))
         });
@@ -86,6 +90,22 @@ rule! {
         let fix = |map: Stage| Fix::new("bring the numbers to size 1", Safety::Unsafe, vec![map.before(&scaled)]);
         context.stage(finding.map).map(fix).into_iter().collect()
     }
+}
+
+/// Whether a value comes from inputs without any learned map in between.
+fn is_unmapped(graph: &Graph, node: NodeId) -> bool {
+    let (mut open, mut seen) = (vec![node], FxHashSet::default());
+    while let Some(at) = open.pop() {
+        if !seen.insert(at) {
+            continue;
+        }
+        let maps = matches!(passage(graph, at), Some(Passage::Project | Passage::Transform));
+        if maps && !graph.node(at).parameters.is_empty() {
+            return false;
+        }
+        open.extend(graph.operands(at));
+    }
+    true
 }
 
 /// Whether nothing but gates read a value.
