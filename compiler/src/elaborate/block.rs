@@ -43,7 +43,6 @@ impl Elaborator<'_> {
         });
         let outer_scope = std::mem::replace(&mut self.scope, scope);
         let outer_path = self.naming.enter(path);
-        let rules = self.init_rules.len();
         self.depth += 1;
         self.frames.push(Frame { module: found.module, variables: vec![], assignable_from: 0, unmet: false });
 
@@ -57,7 +56,6 @@ impl Elaborator<'_> {
 
         self.frames.pop();
         self.depth -= 1;
-        self.init_rules.truncate(rules);
         self.naming.enter(outer_path);
         self.scope = outer_scope;
         self.graph.scope_mut(scope).outputs = tensors(&value);

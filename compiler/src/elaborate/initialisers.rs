@@ -12,28 +12,44 @@ use crate::sincos::SinCosGrid;
 use crate::words::{self, INITIALISERS};
 use archc_grammar::ast::{Argument, Expr, ExprKind, InitRule};
 use archc_grammar::{Diagnostic, Span};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// `init` statements in force, innermost last.
 #[derive(Default)]
 pub(super) struct InitRules {
     rules: Vec<Rule>,
+    /// Where those of the innermost body begin.
+    own: usize,
 }
 
 struct Rule {
     /// `linear`, `bias`, `linear.bias`.
     target: Arc<str>,
     init: Init,
+    /// The statement.
     span: Span,
+    place: Span,
+    /// Whether any parameter has started by it.
+    used: Cell<bool>,
 }
 
 impl InitRules {
-    pub fn len(&self) -> usize {
-        self.rules.len()
+    /// Begins a body; what comes back begins the one around it again.
+    pub fn begin(&mut self) -> usize {
+        std::mem::replace(&mut self.own, self.rules.len())
     }
 
-    pub fn truncate(&mut self, to: usize) {
-        self.rules.truncate(to);
+    /// Ends a body.
+    pub fn end(&mut self, outer: usize) {
+        self.rules.truncate(self.own);
+        self.own = outer;
+    }
+
+    /// A rule of the same body for the same parameters, by which none of them starts.
+    fn idle(&self, target: &str) -> Option<Span> {
+        let own = self.rules.get(self.own..)?;
+        own.iter().find(|rule| *rule.target == *target && !rule.used.get()).map(|rule| rule.place)
     }
 
     /// The rule for a parameter: the innermost scope that says anything, in it the most specific target.
@@ -51,7 +67,10 @@ impl InitRules {
             .iter()
             .filter(|rule| rule.span == innermost.span && own(&rule.target))
             .max_by_key(|rule| specific(&rule.target))
-            .map(|rule| (&rule.init, rule.span))
+            .map(|rule| {
+                rule.used.set(true);
+                (&rule.init, rule.span)
+            })
     }
 }
 
@@ -61,7 +80,11 @@ impl Elaborator<'_> {
         for rule in rules {
             match self.eval_init(&rule.value) {
                 Value::Init(InitValue::Given(init)) => {
-                    self.init_rules.rules.push(Rule { target: rule.target.text.clone(), init, span });
+                    let (target, place) = (rule.target.text.clone(), rule.value.span);
+                    if let Some(first) = self.init_rules.idle(&target) {
+                        self.overridden(&target, first, place);
+                    }
+                    self.init_rules.rules.push(Rule { target, init, span, place, used: Cell::new(false) });
                 }
                 Value::Init(InitValue::Default) | Value::Poison => {}
                 other => {
@@ -69,6 +92,17 @@ impl Elaborator<'_> {
                 }
             }
         }
+    }
+
+    fn overridden(&mut self, target: &str, first: Span, second: Span) {
+        let problem = Diagnostic::error(
+            "init/overridden",
+            format!("`{target}` is given two starts, and the first is never used"),
+        )
+        .label(second, "this one is in force")
+        .label(first, "nothing starts so")
+        .help("leave one of them");
+        self.report(problem);
     }
 
     fn not_an_initialiser(&mut self, value: &Value, span: Span) -> Value {

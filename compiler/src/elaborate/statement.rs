@@ -25,7 +25,7 @@ impl Elaborator<'_> {
 
     fn body_with(&mut self, body: &Body, last: impl FnOnce(&mut Self, &Statement) -> Value) -> Value {
         let variables = self.bound();
-        let rules = self.init_rules.len();
+        let outer = self.init_rules.begin();
         let mut value = Value::Unit;
         if let Some((result, statements)) = body.statements.split_last() {
             // What stands before nothing but syntax errors may have been the result.
@@ -44,7 +44,7 @@ impl Elaborator<'_> {
             value = if self.halted { Value::Poison } else { last(self, result) };
         }
         self.check_skips(variables);
-        self.init_rules.truncate(rules);
+        self.init_rules.end(outer);
         self.unbind(variables);
         value
     }
