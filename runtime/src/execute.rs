@@ -140,6 +140,9 @@ impl<B: Kernels> Run<'_, B> {
             let own = if self.plan.is_last_use(*operand, id) && !used_again { value.take() } else { value.clone() };
             taken.extend(own.map(|own| observer.taken(id, *operand, own)));
         }
+        if operands.first().is_some_and(|operand| self.plan.is_activated(*operand)) {
+            return taken.pop();
+        }
         let parameters = node.parameters.iter().filter_map(|id| self.module.parameter(*id)).collect();
         apply(self.plan, self.bindings, id, taken, parameters, self.mode.stream(id), self.device)
     }
@@ -164,6 +167,16 @@ pub(crate) fn apply<B: Kernels>(
         }
     }
     let shape = plan.shape_of(&node.ty, bindings);
-    let call = Call { operands, types, parameters, result: &node.ty, shape, sizes: &bindings.sizes, device, masks };
+    let call = Call {
+        operands,
+        types,
+        parameters,
+        result: &node.ty,
+        shape,
+        sizes: &bindings.sizes,
+        device,
+        masks,
+        activated: plan.is_activated(id),
+    };
     Some(ops::run(node.op()?, call))
 }

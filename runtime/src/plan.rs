@@ -1,9 +1,11 @@
-//! What an execution needs to know ahead: last uses, sizes.
+//! What an execution needs to know ahead: last uses, sizes, and what runs as one.
 
 use crate::error::RunError;
 use crate::host::HostTensor;
 use archc_compiler::dim::{Dim, Sizes};
 use archc_compiler::ir::{Graph, NodeId};
+use archc_compiler::ops::Op;
+use archc_compiler::ops::activation::Function;
 use archc_compiler::types::{DType, Type};
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use std::sync::Arc;
 pub struct Plan {
     pub graph: Arc<Graph>,
     last_use: Vec<u32>,
+    /// Norms that are computed together with the SiLU behind them.
+    activated: Vec<bool>,
 }
 
 /// Sizes of one execution.
@@ -39,7 +43,34 @@ impl Plan {
                 *last = FOR_EVER;
             }
         }
-        Self { graph, last_use }
+        Self { graph, last_use, activated: vec![] }
+    }
+
+    /// Computes group norms together with the SiLU behind them, where nothing else needs the norm and it is not among what
+    /// someone looks at. The node of the SiLU then passes on what that of the norm has made.
+    ///
+    /// On the CPU that is one pass over memory less, and training keeps one tensor less.
+    #[must_use]
+    pub fn fused(self, is_seen: impl Fn(NodeId) -> bool) -> Self {
+        let graph = &*self.graph;
+        let norm = |id: NodeId| {
+            let Op::Activation(activation) = graph.node(id).op()? else { return None };
+            let norm = graph.operand(id, 0).filter(|_| activation.function == Function::Silu)?;
+            let alone = graph.users(norm).count() == 1 && !graph.outputs.iter().any(|output| output.node == norm);
+            (matches!(graph.node(norm).op(), Some(Op::GroupNorm(_))) && alone && !is_seen(norm)).then_some(norm)
+        };
+        let mut activated = vec![false; graph.node_count()];
+        for norm in graph.node_ids().filter_map(norm) {
+            if let Some(own) = activated.get_mut(norm.index()) {
+                *own = true;
+            }
+        }
+        Self { activated, ..self }
+    }
+
+    /// Whether a node computes the SiLU behind it as well.
+    pub fn is_activated(&self, id: NodeId) -> bool {
+        self.activated.get(id.index()).copied().unwrap_or(false)
     }
 
     /// Whether nothing uses a value after `user`.

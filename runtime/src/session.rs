@@ -246,6 +246,12 @@ impl<B: Kernels> Engine<B> {
         self.module.as_ref().ok_or_else(|| RunError::Unsupported(only.to_owned()))
     }
 
+    /// What gradients are taken of: the graph as it is, with what runs as one unless all passes are off.
+    fn tracked(&self, keep: &[NodeId]) -> Plan {
+        let plan = self.plan.clone();
+        if self.evaluation.is_some() { plan.fused(|node| keep.contains(&node)) } else { plan }
+    }
+
     fn check_inputs(&self, inputs: &[HostTensor]) -> Result<Bindings, RunError> {
         let graph = &self.plan.graph;
         let mut problems = vec![];
@@ -276,6 +282,7 @@ impl<B: Kernels> Denoiser for Steps<'_, B> {
 impl<B: Kernels> Evaluation<B> {
     fn new(optimized: Optimized, module: GraphModule<B>, passes: Passes) -> Self {
         let plan = Plan::new(Arc::new(optimized.graph.clone()));
+        let plan = if passes == Passes::All { plan.fused(|_| false) } else { plan };
         let stages = match passes {
             Passes::All => Stages::constants(&optimized.graph),
             Passes::None => Stages::one(&optimized.graph),
@@ -294,7 +301,7 @@ impl<B: Kernels> Evaluation<B> {
         if self.passes == Passes::None {
             return (self.plan.clone(), self.stages.clone(), self.halves.clone());
         }
-        let plan = Plan::new(Arc::new(self.optimized.after(&SAMPLING).graph));
+        let plan = Plan::new(Arc::new(self.optimized.after(&SAMPLING).graph)).fused(|_| false);
         let stages = Stages::all(&plan.graph);
         let halves = self.halves.as_ref().and_then(|halves| Halves::of(&plan.graph, halves.format()));
         (plan, stages, halves)
@@ -392,7 +399,7 @@ impl<B: Kernels> Session for Engine<B> {
         use burn::module::AutodiffModule;
         let bindings = self.check_inputs(inputs)?;
         let module = GraphModule::<Autodiff<B>>::from_inner(self.module()?.clone());
-        Ok(bench::training_steps(&self.plan, module, inputs, &bindings, &self.device, count))
+        Ok(bench::training_steps(&self.tracked(&[]), module, inputs, &bindings, &self.device, count))
     }
 
     fn matmul_ceiling(&self) -> f64 {
@@ -442,7 +449,8 @@ fn differentiate<A: Tape>(
             response.kept.insert(node, value.to_host());
         }
     };
-    let outputs = execute(&engine.plan, &module, inputs, bindings, Mode::Evaluation, &device, watch);
+    let plan = engine.tracked(&request.keep);
+    let outputs = execute(&plan, &module, inputs, bindings, Mode::Evaluation, &device, watch);
     response.outputs = outputs.iter().map(Value::to_host).collect();
     response.time = start.elapsed();
     let Some(main) = outputs.into_iter().next() else { return response };

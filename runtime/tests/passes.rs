@@ -6,7 +6,7 @@ use archc_compiler::ops::Op;
 use archc_compiler::passes::{Optimized, PASSES};
 use archc_compiler::types::Kind;
 use archc_compiler::{Options, compile};
-use archc_runtime::{Device, HostTensor, Passes, Request, Weights, init, open_with};
+use archc_runtime::{Device, HostTensor, Passes, Plan, Request, Weights, init, open_with};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use std::fmt::Write;
@@ -237,6 +237,49 @@ fn gradients_have_the_names_of_the_graph_as_it_is() {
         assert_eq!(found.shape, plain.shape);
         for (found, plain) in found.to_f32().into_iter().zip(plain.to_f32()) {
             assert!((found - plain).abs() <= 1e-6 * (1.0 + plain.abs()), "{name}: {found} instead of {plain}");
+        }
+    }
+}
+
+/// Norms with SiLU behind them, one of which something else reads as well.
+const NORMS: &str = "
+model Net(x: image[6, 5, 4], c: vector[6]) -> image[6, 5, 4] {
+    let h = x -> conv2d(6, kernel: 3) @stem
+    let a = h -> group_norm(3) @norm1 -> silu() -> conv2d(6, kernel: 3) @conv1
+    let b = (a + c) -> group_norm(2, affine: false) -> silu() -> conv2d(6, kernel: 3) @conv2
+    let seen = (h + b) -> group_norm(2) @norm2
+    seen + (seen -> silu() -> conv2d(6, kernel: 1) @conv3)
+}
+";
+
+#[test]
+fn norms_run_with_the_activation_behind_them() {
+    let graph = graph(NORMS);
+    let fused = Plan::new(graph.clone()).fused(|_| false);
+    assert_eq!(graph.node_ids().filter(|id| fused.is_activated(*id)).count(), 2);
+    let shapes: [&[usize]; 2] = [&[2, 6, 5, 4], &[2, 6]];
+    let inputs: Vec<HostTensor> = shapes
+        .iter()
+        .map(|shape| {
+            let values = (0..shape.iter().product::<usize>()).map(|at| (at as f32 * 0.7).sin() * 2.0);
+            HostTensor::f32(shape.to_vec(), values.collect())
+        })
+        .collect();
+    let response = |passes| {
+        let session = open_with(&graph, Device::Cpu, Weights::Seed(4), passes).expect("a session");
+        let plain = session.run(&Request { inputs: inputs.clone(), ..Request::default() }).expect("a run");
+        let request = Request { inputs: inputs.clone(), gradients: true, ..Request::default() };
+        (plain.outputs, session.run(&request).expect("a run"))
+    };
+    let ((found_outputs, found), (plain_outputs, plain)) = (response(Passes::All), response(Passes::None));
+    let pairs = found.parameter_gradients.iter().zip(&plain.parameter_gradients);
+    let gradients = pairs.map(|((name, found), (_, plain))| (name.as_str(), found, plain));
+    let to_inputs = found.input_gradients.iter().zip(&plain.input_gradients);
+    let to_inputs = to_inputs.map(|((_, found), (_, plain))| ("an input", found, plain));
+    let outputs = found_outputs.iter().zip(&plain_outputs).map(|(found, plain)| ("the output", found, plain));
+    for (name, found, plain) in gradients.chain(to_inputs).chain(outputs) {
+        for (found, plain) in found.to_f32().into_iter().zip(plain.to_f32()) {
+            assert!((found - plain).abs() <= 1e-5 * (1.0 + plain.abs()), "{name}: {found} instead of {plain}");
         }
     }
 }

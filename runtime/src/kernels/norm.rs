@@ -1,14 +1,15 @@
-//! Layer and group normalisation in one pass of each thread over its rows.
+//! Layer and group normalisation in one pass of each thread over its rows, with the SiLU that may follow.
 //!
 //! `y = (x - mean) / sqrt(variance + eps) * weight + bias`, with mean and variance of each row (Ba et al. 2016, Wu & He
-//! 2018).
+//! 2018). With SiLU behind, `y * sigmoid(y)`, the normalised values are never stored: forward they live in a row that is in
+//! the cache, and backward they are computed again from `x`, which training keeps in any case.
 
 use super::simd;
 use super::{Own, flex};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
-use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive};
+use burn::tensor::{Tensor, TensorMetadata, TensorPrimitive, activation};
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_autodiff::grads::Gradients;
@@ -26,6 +27,8 @@ pub struct Rows {
     pub positions: usize,
     /// Added to the variance.
     pub eps: f64,
+    /// Whether SiLU follows.
+    pub silu: bool,
 }
 
 impl Rows {
@@ -56,7 +59,7 @@ pub trait NormKernel: Own {
     fn normalize_backward(
         _: Rows,
         _: FloatTensor<Self>,
-        _: Option<FloatTensor<Self>>,
+        _: Option<Affine<Self>>,
         _: FloatTensor<Self>,
     ) -> Option<NormGradients<Self>> {
         None
@@ -87,6 +90,9 @@ fn composed<B: Backend>(rows: Rows, x: FloatTensor<B>, affine: Option<Affine<B>>
         };
         y = y.reshape([lines, columns]) * spread(weight) + spread(bias);
     }
+    if rows.silu {
+        y = activation::silu(y);
+    }
     B::float_reshape(y.into_primitive().tensor(), shape)
 }
 
@@ -101,6 +107,23 @@ fn statistics(x: &[f32], eps: f64) -> (f32, f32) {
     let mean = (sum / count) as f32;
     let squares: f64 = x.chunks(PART).map(|part| f64::from(simd::fold(part, |x| [(x - mean) * (x - mean)])[0])).sum();
     (mean, (1.0 / (squares / count + eps).sqrt()) as f32)
+}
+
+/// SiLU in place.
+#[inline(always)]
+fn activate(y: &mut [f32]) {
+    for y in y {
+        *y *= simd::sigmoid(*y);
+    }
+}
+
+/// Gradients of normalised values from those of their SiLU: `(s + z s (1 - s)) * grad` with `s = sigmoid(z)`.
+#[inline(always)]
+fn deactivate(z: &[f32], grad: &[f32], out: &mut [f32]) {
+    for ((out, z), grad) in out.iter_mut().zip(z).zip(grad) {
+        let gate = simd::sigmoid(*z);
+        *out = (z * gate).mul_add(1.0 - gate, gate) * grad;
+    }
 }
 
 /// Weight and bias of one row, as slices; ones and zeros where there are none.
@@ -119,6 +142,15 @@ impl<'a> RowAffine<'a> {
 #[inline(always)]
 fn forward_row(rows: Rows, x: &[f32], affine: Option<(&[f32], &[f32])>, y: &mut [f32]) {
     let (mean, inverse) = statistics(x, rows.eps);
+    scale_row(rows, (mean, inverse), x, affine, y);
+    if rows.silu {
+        activate(y);
+    }
+}
+
+/// The normalised values of a row, without what follows.
+#[inline(always)]
+fn scale_row(rows: Rows, (mean, inverse): (f32, f32), x: &[f32], affine: Option<(&[f32], &[f32])>, y: &mut [f32]) {
     match affine {
         None => {
             for (y, x) in y.iter_mut().zip(x) {
@@ -146,12 +178,12 @@ fn forward_row(rows: Rows, x: &[f32], affine: Option<(&[f32], &[f32])>, y: &mut 
 #[inline(always)]
 fn backward_row(
     rows: Rows,
+    (mean, inverse): (f32, f32),
     (x, grad): (&[f32], &[f32]),
     weight: Option<&[f32]>,
     sums: Option<(&mut [f32], &mut [f32])>,
     out: &mut [f32],
 ) {
-    let (mean, inverse) = statistics(x, rows.eps);
     let normal = |x: f32| (x - mean) * inverse;
     let count = x.len() as f32;
     let positions = rows.positions;
@@ -221,18 +253,27 @@ fn forward_rows(rows: Rows, first: usize, x: &[f32], affine: RowAffine<'_>, y: &
 fn backward_rows(
     rows: Rows,
     (x, grad): (&[f32], &[f32]),
-    weights: RowAffine<'_>,
+    affine: RowAffine<'_>,
     (to_weight, to_bias): (&mut [f32], &mut [f32]),
     out: &mut [f32],
 ) {
     let lines = out.chunks_exact_mut(rows.len());
     let lines = lines.zip(x.chunks_exact(rows.len())).zip(grad.chunks_exact(rows.len()));
+    let mut pulled = vec![0.0; if rows.silu { rows.len() } else { 0 }];
     for (row, ((out, x), grad)) in lines.enumerate() {
         let start = (row % rows.groups) * rows.channels;
         let range = start..start + rows.channels;
-        let weight = weights.of(rows, row).map(|(weight, _)| weight);
+        let affine = affine.of(rows, row);
         let own = to_weight.get_mut(range.clone()).zip(to_bias.get_mut(range));
-        backward_row(rows, (x, grad), weight, own, out);
+        let found = statistics(x, rows.eps);
+        let mut grad = grad;
+        if rows.silu {
+            // The values themselves fit into what their gradients overwrite.
+            scale_row(rows, found, x, affine, out);
+            deactivate(out, grad, &mut pulled);
+            grad = &pulled;
+        }
+        backward_row(rows, found, (x, grad), affine.map(|(weight, _)| weight), own, out);
     }
 }
 
@@ -264,13 +305,13 @@ impl NormKernel for Flex {
     fn normalize_backward(
         rows: Rows,
         x: FloatTensor<Self>,
-        weight: Option<FloatTensor<Self>>,
+        affine: Option<Affine<Self>>,
         grad: FloatTensor<Self>,
     ) -> Option<NormGradients<Self>> {
         let (x, grad) = (flex::contiguous(x), flex::contiguous(grad));
-        let weight = weight.map(flex::contiguous);
+        let affine = affine.map(|(weight, bias)| (flex::contiguous(weight), flex::contiguous(bias)));
         let (values, grads) = (flex::elements(&x), flex::elements(&grad));
-        let weights = RowAffine(weight.as_ref().map(|weight| (flex::elements(weight), flex::elements(weight))));
+        let weights = RowAffine(affine.as_ref().map(|(weight, bias)| (flex::elements(weight), flex::elements(bias))));
         // SAFETY: the rows cover all elements.
         let mut out = unsafe { simd::uninitialized(values.len()) };
         // Parts of whole samples, each with sums of its own. They do not depend on the number of threads.
@@ -290,7 +331,7 @@ impl NormKernel for Flex {
             })
             .collect();
         let out = flex::tensor(out, x.shape());
-        let Some(weight) = weight else { return Some((out, None)) };
+        let Some((weight, _)) = affine else { return Some((out, None)) };
         let (mut to_weight, mut to_bias) = (vec![0.0; rows.width()], vec![0.0; rows.width()]);
         for (weights, biases) in sums {
             to_weight.iter_mut().zip(weights).for_each(|(sum, term)| *sum += term);
@@ -315,10 +356,10 @@ impl<B: NormKernel, C: CheckpointStrategy> NormKernel for Autodiff<B, C> {
             },
             Some((weight, bias)) => {
                 let nodes = [x.node.clone(), weight.node.clone(), bias.node.clone()];
-                let affine = Some((weight.primitive.clone(), bias.primitive));
+                let affine = Some((weight.primitive, bias.primitive));
                 match NormBackward.prepare::<C>(nodes).compute_bound().stateful() {
                     OpsKind::Tracked(prep) => {
-                        let state = (rows, x.primitive.clone(), Some(weight.primitive));
+                        let state = (rows, x.primitive.clone(), affine.clone());
                         prep.finish(state, B::normalize(rows, x.primitive, affine))
                     }
                     OpsKind::UnTracked(prep) => prep.finish(B::normalize(rows, x.primitive, affine)),
@@ -331,8 +372,8 @@ impl<B: NormKernel, C: CheckpointStrategy> NormKernel for Autodiff<B, C> {
 #[derive(Debug)]
 struct NormBackward;
 
-/// The rows, `x` and the weight.
-type State<B> = (Rows, FloatTensor<B>, Option<FloatTensor<B>>);
+/// The rows, `x`, weight and bias.
+type State<B> = (Rows, FloatTensor<B>, Option<Affine<B>>);
 
 impl<B: NormKernel> Backward<B, 1> for NormBackward {
     type State = State<B>;
@@ -352,8 +393,8 @@ impl<B: NormKernel> Backward<B, 3> for NormBackward {
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let (rows, x, weight) = ops.state;
-        let Some((to_x, affine)) = B::normalize_backward(rows, x, weight, grad) else { return };
+        let (rows, x, affine) = ops.state;
+        let Some((to_x, affine)) = B::normalize_backward(rows, x, affine, grad) else { return };
         let (to_weight, to_bias) = affine.unzip();
         for (parent, grad) in ops.parents.into_iter().zip([Some(to_x), to_weight, to_bias]) {
             if let (Some(parent), Some(grad)) = (parent, grad) {
@@ -381,10 +422,11 @@ mod tests {
             groups in 1usize..4,
             channels in 2usize..6,
             positions in 1usize..40,
+            silu: bool,
         ) {
             // Two elements have the same normal values whatever they are: their gradient is what rounding leaves of zero.
             prop_assume!(channels * positions > 2);
-            let rows = Rows { groups, channels, positions, eps: 1e-5 };
+            let rows = Rows { groups, channels, positions, eps: 1e-5, silu };
             let x = vec![samples * groups, channels, positions];
             agree(
                 seed,

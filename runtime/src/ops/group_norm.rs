@@ -21,7 +21,7 @@ impl Lower for GroupNorm {
         // Channels and positions of one sample, where channels come first.
         let normalize = |x: Value<B>, channels: usize, positions: usize| {
             let groups = self.groups as usize;
-            let rows = Rows { groups, channels: channels / groups, positions, eps: self.eps };
+            let rows = Rows { groups, channels: channels / groups, positions, eps: self.eps, silu: call.activated };
             Value::Float(B::normalize(rows, x.primitive(), affine))
         };
         match kind {

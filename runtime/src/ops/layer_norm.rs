@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 impl Lower for LayerNorm {
     fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let channels = call.shape.last().copied().unwrap_or(1);
-        let rows = Rows { groups: 1, channels, positions: 1, eps: self.eps };
+        let rows = Rows { groups: 1, channels, positions: 1, eps: self.eps, silu: false };
         let x = call.operand().primitive();
         let (weight, bias): (Option<Tensor<B, 1>>, Option<Tensor<B, 1>>) = (call.parameter(), call.parameter());
         match (weight, bias) {

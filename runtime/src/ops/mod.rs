@@ -30,6 +30,8 @@ pub(crate) struct Call<'a, B: Backend> {
     pub device: &'a B::Device,
     /// Where random masks come from; none in evaluation.
     pub masks: Option<ChaCha8Rng>,
+    /// Whether the SiLU of the next node is computed here as well.
+    pub activated: bool,
 }
 
 impl<B: Backend> Call<'_, B> {

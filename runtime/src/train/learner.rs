@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::loss::{loss, number};
 use super::observe::{Fitted, Kept, Watch};
-use super::recipe::Recipe;
+use super::recipe::{Precision, Recipe};
 use super::rounding::{Rounding, cast};
 use super::segments::Segments;
 use crate::adamw::AdamW;
@@ -130,12 +130,17 @@ struct Pass<A: AutodiffBackend> {
 impl<A: Tape> Learner<A> {
     fn new(graph: &Arc<Graph>, recipe: &Recipe, device: A::Device) -> Result<Self, RunError> {
         let interface = Interface::of(graph)?;
-        let plan = Plan::new(graph.clone());
+        let (ends, plan) = (ends(graph), Plan::new(graph.clone()));
+        // Where everything is rounded, so is what lies between the two.
+        let plan = match recipe.precision {
+            Precision::F32 | Precision::Bf16 => plan.fused(|node| ends.contains_key(&node)),
+            Precision::Throughout(_) | Precision::Islands(_) => plan,
+        };
         let segments = Segments::of(&plan, recipe.segments);
         let mut own = Self {
             interface,
             segments,
-            ends: ends(graph),
+            ends,
             rounding: Rounding::of(graph, recipe.precision),
             slots: Arc::new(slots(graph)),
             recipe: recipe.clone(),
