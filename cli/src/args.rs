@@ -47,6 +47,9 @@ pub enum Command {
     /// Draw samples from a trained model
     #[cfg(feature = "run")]
     Sample(Sample),
+    /// Measure how strongly a decoder answers to errors in each channel of its latents, as weights of a loss
+    #[cfg(feature = "run")]
+    Sensitivity(Sensitivity),
     /// Train a model by its process
     #[cfg(feature = "run")]
     Train(Train),
@@ -620,6 +623,8 @@ pub struct Train {
     /// Save memory: run the network in so many parts, each once more on the way back
     #[arg(long, value_name = "PARTS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub recompute: u32,
+    #[command(flatten)]
+    pub perceptual: Perceptual,
     /// Updates between checkpoints; 0 saves at the end alone
     #[arg(long, default_value_t = 500)]
     pub save_every: u64,
@@ -632,6 +637,73 @@ pub struct Train {
     /// Updates between measurements of blocks; 0 makes none
     #[arg(long, default_value_t = 100)]
     pub watch_every: u64,
+}
+
+/// A frozen network that errors are measured with.
+#[cfg(feature = "run")]
+#[derive(Debug, Args)]
+pub struct Perceptual {
+    /// Let errors count as a frozen network sees them, the decoder of the latents for example: `FILE`, or `FILE#name`
+    #[arg(long, value_name = "SPEC", requires = "perceptual_weights")]
+    pub perceptual: Option<String>,
+    /// Its parameters
+    #[arg(long, value_name = "SAFETENSORS", requires = "perceptual")]
+    pub perceptual_weights: Option<PathBuf>,
+    /// Set one of its hyperparameters
+    #[arg(long, value_name = "NAME=VALUE", requires = "perceptual")]
+    pub perceptual_set: Vec<String>,
+    /// The value in it that counts, a block or a labelled call; its output unless given
+    #[arg(long, value_name = "PATH", requires = "perceptual")]
+    pub perceptual_at: Option<String>,
+    #[arg(long, value_enum, default_value_t = PerceptualKind::Static, requires = "perceptual")]
+    pub perceptual_kind: PerceptualKind,
+}
+
+/// How a frozen network measures errors.
+#[cfg(feature = "run")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PerceptualKind {
+    /// Channel by channel, with one weight each that is measured before training (`archc sensitivity`)
+    Static,
+    /// By how far the network's value for the denoised sample is from that for the right one
+    Features,
+    /// By what its Jacobian at the right sample makes of the error
+    Jvp,
+}
+
+#[cfg(feature = "run")]
+#[derive(Debug, Args)]
+pub struct Sensitivity {
+    #[command(flatten)]
+    pub target: Target,
+    /// Its parameters
+    #[arg(long, value_name = "SAFETENSORS")]
+    pub weights: PathBuf,
+    /// Samples of what it takes: a file of arrays (npz, npy, IDX), or a folder of images
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// What becomes -1 and 1; 0,255 for bytes unless given, other numbers are taken as they are
+    #[arg(long, value_name = "LOW,HIGH", value_delimiter = ',', allow_hyphen_values = true)]
+    pub range: Vec<f32>,
+    /// The value in it that counts, a block or a labelled call; its output unless given
+    #[arg(long, value_name = "PATH")]
+    pub at: Option<String>,
+    /// Samples that errors are added to
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub samples: u32,
+    /// Errors in each channel of a sample
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub draws: u32,
+    /// Samples in one pass
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Pretty)]
+    pub format: ReportFormat,
 }
 
 #[cfg(feature = "run")]

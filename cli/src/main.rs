@@ -64,6 +64,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "run")]
         Command::Sample(options) => commands::sample::run(&options),
         #[cfg(feature = "run")]
+        Command::Sensitivity(options) => commands::sensitivity::run(&options),
+        #[cfg(feature = "run")]
         Command::Train(options) => commands::train::run(&options),
         #[cfg(feature = "run")]
         Command::Verify(options) => commands::verify::run(&options),

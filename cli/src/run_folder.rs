@@ -1,6 +1,7 @@
 //! The folder that `archc train` makes: the spec and the recipe, checkpoints, metrics, weights.
 
 use crate::args::Settings;
+use crate::commands::perceptual::Record;
 use crate::{files, target};
 use archc_compiler::source::{SourceError, SourceMap, Sources};
 use archc_compiler::{Compiled, Options, compile};
@@ -27,6 +28,9 @@ pub struct Manifest {
     /// What tells the data from other data; runs of before have none.
     #[serde(default)]
     pub data: String,
+    /// The network that errors are measured with, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perceptual: Option<Record>,
     /// The sources of the spec by name, without the standard library.
     pub sources: BTreeMap<String, String>,
 }

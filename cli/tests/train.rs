@@ -156,6 +156,63 @@ fn a_loss_that_explodes_stops_with_its_place() {
     fails(command, &["no longer finite", "the first place is", "checkpoints"]);
 }
 
+/// A decoder of one map without bias, and its weights: `[1, 2]`.
+fn decoder(folder: &Path) -> (PathBuf, PathBuf) {
+    let (spec, weights) = (folder.join("decoder.arch"), folder.join("decoder.safetensors"));
+    let text = "model Decoder(z: image[1, H, W]) -> image[2, H, W] { z -> conv2d(2, kernel: 1, bias: false) @out }\n\
+                model Wide(z: image[4, H, W]) -> image[4, H, W] { z -> conv2d(4, kernel: 1) @out }\n";
+    std::fs::write(&spec, text).expect("a spec");
+    let header = r#"{"out.weight":{"dtype":"F32","shape":[2,1,1,1],"data_offsets":[0,8]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend([1.0f32, 2.0].into_iter().flat_map(f32::to_le_bytes));
+    std::fs::write(&weights, bytes).expect("weights");
+    (spec, weights)
+}
+
+/// A linear decoder sees every error alike, so that all ways to measure with it give the loss without it.
+#[test]
+fn errors_count_as_a_frozen_decoder_sees_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (spec, weights) = decoder(folder.path());
+    let (spec, weights) = (spec.display().to_string(), weights.display().to_string());
+    let data = ["--data", "tests/data/digits.npz", "--range", "0,16"];
+    let mut sensitivity = archc(&["sensitivity", &spec, "--weights", &weights, "--format", "json"]);
+    sensitivity.args(data);
+    let report: Value = serde_json::from_str(&succeeds(sensitivity)).expect("JSON");
+    let gain = report["channels"][0]["gain"].as_f64().expect("a gain");
+    assert!((gain - 2.5).abs() < 1e-3, "(1 + 4) / 2, and not {gain}");
+
+    let run = |name: &str, more: &[&str]| {
+        let out = folder.path().join(name);
+        let mut command = train(&out, &["--steps", "4"]);
+        command.args(more);
+        succeeds(command);
+        losses(&out)
+    };
+    let plain = run("plain", &[]);
+    for kind in ["static", "features", "jvp"] {
+        let options = ["--perceptual", &spec, "--perceptual-weights", &weights, "--perceptual-kind", kind];
+        for (seen, plain) in run(kind, &options).into_iter().zip(&plain) {
+            assert!((seen - plain).abs() < 1e-4 * plain, "{kind}: {seen} instead of {plain}");
+        }
+    }
+
+    let refused = |more: &[&str], words: &[&str]| {
+        let mut command = train(&folder.path().join("refused"), &["--steps", "4"]);
+        command.args(more);
+        fails(command, words);
+        assert!(!folder.path().join("refused").exists(), "nothing is left behind");
+    };
+    refused(&["--perceptual", &spec], &["--perceptual-weights"]);
+    refused(&["--perceptual-kind", "jvp"], &["--perceptual"]);
+    let wide = format!("{spec}#Wide");
+    refused(&["--perceptual", &wide, "--perceptual-weights", &weights], &["out.weight"]);
+    let at = ["--perceptual", &spec, "--perceptual-weights", &weights, "--perceptual-at", "none"];
+    refused(&at, &["none"]);
+    refused(&["--perceptual", &spec, "--perceptual-weights", "no.safetensors"], &["no.safetensors"]);
+}
+
 fn write_image(path: &Path, side: u32) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x * 20 + y) as u8])).save(path).expect("an image");

@@ -134,6 +134,11 @@ pub const PROCESS_ENTRIES: &[Word] = &[
     word("prediction", "prediction: v", "what the output of the network stands for"),
     word("precondition", "precondition: edm(sigma_data: 0.5)", "what stands around the network"),
     word("weighting", "weighting: min_snr(gamma: 5)", "how much the loss of each level of noise counts"),
+    word(
+        "channel_weights",
+        "channel_weights: [1.2, 0.8]",
+        "how much the squared error of each channel counts, as `archc sensitivity` measures it",
+    ),
     word("times", "times: log_normal(mean: -1.2, std: 1.2)", "which levels of noise are trained on, and how often"),
     word("variance", "variance: learned_range", "the variance of the reverse steps of a chain"),
     word("data_std", "data_std: 0.5", "standard deviation of the data, where it is known"),

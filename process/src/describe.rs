@@ -12,8 +12,12 @@ impl Process {
             ("prediction", self.prediction.name().to_owned()),
             ("precondition", self.precondition.to_string()),
             ("weighting", self.weighting.to_string()),
-            ("times", self.times.to_string()),
         ];
+        if !self.channel_weights.is_empty() {
+            let weights: Vec<String> = self.channel_weights.iter().map(f64::to_string).collect();
+            entries.push(("channel_weights", format!("[{}]", weights.join(", "))));
+        }
+        entries.push(("times", self.times.to_string()));
         if matches!(self.schedule, Schedule::Steps { .. }) {
             entries.push(("variance", self.variance.name().to_owned()));
         }

@@ -15,6 +15,8 @@ pub struct Lesson {
     pub input: (f64, f64),
     /// `(p, q)`: its output should be `p · x0 + q · n`.
     pub target: (f64, f64),
+    /// An error of its output as one of the data; infinite where the output says nothing about them.
+    pub data: f64,
     /// Weight of the squared error of its output.
     pub weight: f64,
     /// What a learned variance is trained by, where the process has one.
@@ -50,7 +52,7 @@ impl Lessons {
             Schedule::Steps { .. } => Some(process.schedule.chain()?),
             Schedule::Ve { .. } | Schedule::Edm { .. } | Schedule::Flow { .. } => None,
         };
-        Ok(Self { process: *process, chain })
+        Ok(Self { process: process.clone(), chain })
     }
 
     /// Whether a lesson is drawn by a unit normal number; otherwise by one that is uniform from 0 to 1.
@@ -98,6 +100,10 @@ impl Lessons {
                 told,
                 input: (level.signal, level.noise),
                 target: prediction.target(level),
+                data: match prediction.data(level) {
+                    Err(ProcessError::NoSignal) => f64::INFINITY,
+                    known => known?.1,
+                },
                 weight: weighting.weight(prediction, level)?,
                 variance: None,
             })
@@ -113,6 +119,7 @@ impl Lessons {
                     input: (c.input, c.input * noisy.noise),
                     // The data is skip · x + out · F.
                     target: ((1.0 - c.skip) / c.out, -c.skip * noisy.noise / c.out),
+                    data: c.out,
                     weight: weighting.weight_inside(prediction, precondition, level)?,
                     variance: None,
                 })

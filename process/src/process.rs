@@ -1,10 +1,11 @@
 //! The training process of a model, as its spec declares it.
 
+use crate::ranges::{not_negative, positive};
 use crate::{Level, Precondition, Prediction, ProcessError, Schedule, Times, Weighting};
 use serde::{Deserialize, Serialize};
 
 /// How noise is added to a model's data, and what the model predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// Which levels of noise there are.
     pub schedule: Schedule,
@@ -14,6 +15,9 @@ pub struct Process {
     pub precondition: Precondition,
     /// How much each level of noise counts.
     pub weighting: Weighting,
+    /// How much the squared error of each channel counts, on top of the weighting; all alike where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_weights: Vec<f64>,
     /// Which levels of noise are trained on.
     pub times: Times,
     /// The variance of reverse steps.
@@ -70,6 +74,7 @@ impl Process {
             prediction,
             precondition: Precondition::None,
             weighting: Weighting::Uniform,
+            channel_weights: vec![],
             times: Times::Uniform,
             variance: Variance::FixedSmall,
             data_std: None,
@@ -93,7 +98,13 @@ impl Process {
             (Times::Uniform, _) | (Times::LogNormal { .. }, _) | (Times::LogitNormal { .. }, _) => {}
         }
         if let Some(std) = self.data_std {
-            crate::ranges::positive("data_std", std)?;
+            positive("data_std", std)?;
+        }
+        for weight in &self.channel_weights {
+            not_negative("channel_weights", *weight)?;
+        }
+        if !self.channel_weights.is_empty() && self.channel_weights.iter().all(|weight| *weight == 0.0) {
+            return contradiction("`channel_weights` are all zero: nothing would be trained");
         }
         Ok(())
     }

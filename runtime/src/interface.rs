@@ -55,13 +55,13 @@ impl Interface {
         let Some(noisy) = graph.noisy_input() else {
             return unsupported(format!("{} has no input that noise could be added to", graph.name()));
         };
-        let process = declared.process;
+        let process = declared.process.clone();
         let mut interface = Self { process, noisy: 0, times: vec![], label: None, conditions: vec![] };
         for (at, input) in graph.inputs.iter().enumerate() {
             let ty = &graph.node(input.node).ty;
             match ty.kind {
                 _ if input.node == noisy => interface.noisy = at,
-                Kind::Sigma if matches!(process.schedule, Schedule::Steps { .. } | Schedule::Flow { .. }) => {
+                Kind::Sigma if matches!(declared.process.schedule, Schedule::Steps { .. } | Schedule::Flow { .. }) => {
                     return unsupported(format!(
                         "`{}` is a noise level, but the process of {} tells its network a time: declare it as `timestep`",
                         input.name,
@@ -143,6 +143,14 @@ impl Interface {
         let ty = graph.inputs.get(self.noisy).map(|input| &graph.node(input.node).ty);
         let axis = ty.and_then(|ty| ty.axis(Axis::Channel)).unwrap_or(0);
         shape.iter().skip(axis).product()
+    }
+
+    /// Elements of one channel that follow each other.
+    #[must_use]
+    pub fn inside_channel(&self, graph: &Graph, shape: &[usize]) -> usize {
+        let ty = graph.inputs.get(self.noisy).map(|input| &graph.node(input.node).ty);
+        let axis = ty.and_then(|ty| ty.axis(Axis::Channel)).unwrap_or(0);
+        shape.iter().skip(axis + 1).product::<usize>().max(1)
     }
 
     /// The inputs of a run in the order of the model: noisy values, what is told of the noise, one class for each

@@ -325,7 +325,7 @@ impl<B: Kernels> Evaluation<B> {
 }
 
 /// The elements of a parameter among tensors in memory.
-fn in_memory(tensors: &BTreeMap<String, HostTensor>, slot: &Slot) -> Result<Vec<f32>, RunError> {
+pub(crate) fn in_memory(tensors: &BTreeMap<String, HostTensor>, slot: &Slot) -> Result<Vec<f32>, RunError> {
     let found = tensors.get(&slot.path).filter(|tensor| tensor.shape == slot.shape);
     found
         .map(HostTensor::to_f32)

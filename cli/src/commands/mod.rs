@@ -12,6 +12,8 @@ pub mod import;
 pub mod ir;
 pub mod models;
 pub mod params;
+#[cfg(feature = "run")]
+pub mod perceptual;
 pub mod predict;
 #[cfg(feature = "run")]
 pub mod probe;
@@ -19,6 +21,8 @@ pub mod probe;
 pub mod run;
 #[cfg(feature = "run")]
 pub mod sample;
+#[cfg(feature = "run")]
+pub mod sensitivity;
 #[cfg(feature = "run")]
 pub mod train;
 #[cfg(feature = "run")]

@@ -101,16 +101,20 @@ fn values_to_keep(graph: &Graph, paths: &[String]) -> Result<Vec<(String, Vec<No
             kept.extend(all_paths(graph).into_iter().map(|path| (path.clone(), graph.find(&path))));
             continue;
         }
-        let nodes = graph.find(path);
-        if nodes.is_empty() {
-            let known = all_paths(graph);
-            let hint = did_you_mean(path, known.iter().map(String::as_str)).map(|hint| format!("; {hint}"));
-            let error = RunError::UnknownPath { path: path.clone(), hint: hint.unwrap_or_default() };
-            return Err(error.to_string());
-        }
-        kept.push((path.clone(), nodes));
+        kept.push((path.clone(), values_behind(graph, path)?));
     }
     Ok(kept)
+}
+
+/// The values behind a path, at least one.
+pub fn values_behind(graph: &Graph, path: &str) -> Result<Vec<NodeId>, String> {
+    let nodes = graph.find(path);
+    if nodes.is_empty() {
+        let known = all_paths(graph);
+        let hint = did_you_mean(path, known.iter().map(String::as_str)).map(|hint| format!("; {hint}"));
+        return Err(RunError::UnknownPath { path: path.to_owned(), hint: hint.unwrap_or_default() }.to_string());
+    }
+    Ok(nodes)
 }
 
 /// The paths of all scopes and labelled calls, in order of first appearance.

@@ -1,13 +1,15 @@
 //! `archc train`
 
+use super::perceptual::{Record, Seen};
 use super::sample::{columns, progress};
-use crate::args::{self, Train};
+use crate::args::{self, PerceptualKind, Train};
 use crate::run_folder::{self, Manifest};
 use crate::{Outcome, files, output, render, target};
 use archc_compiler::analysis::signal::Signal;
 use archc_compiler::ir::Graph;
 use archc_runtime::data::{self, DataSet, Source};
 use archc_runtime::sample::{Method, Order, Start, Window, draw};
+use archc_runtime::sensitivity::channel_weights;
 use archc_runtime::train::checkpoint::{self, Checkpoint};
 use archc_runtime::train::{Precision, Recipe, Report, Trainer, fingerprint, fit};
 use archc_runtime::{Device, Interface, RunError, Weights, open, picture, tensors};
@@ -26,14 +28,27 @@ const GRID: usize = 8;
 
 pub fn run(options: &Train) -> Result<Outcome, String> {
     let explain = |error: RunError| error.to_string();
-    let Some((compiled, graph)) = target::graph(&options.target)? else { return Ok(Outcome::Findings) };
+    let Some((compiled, mut graph)) = target::graph(&options.target)? else { return Ok(Outcome::Findings) };
     render::pretty_to_stdout(&compiled.diagnostics, &compiled.program.sources);
-    let graph = Arc::new(graph);
     let recipe = recipe(options);
     recipe.validate().map_err(explain)?;
     let interface = Interface::of(&graph).map_err(explain)?;
-    let source = Source { labels: options.data_labels.as_deref(), range: range(options)? };
+    let source = Source { labels: options.data_labels.as_deref(), range: range(&options.range)? };
     let data = data::read(&options.data, &source, &graph, &interface).map_err(explain)?;
+    let known = known(options)?;
+    let own = fingerprint(&graph);
+    let device = Device::from(options.device);
+    let (mut record, mut perceptual) = (None, None);
+    if options.perceptual.perceptual.is_some() {
+        let before = known.as_ref().and_then(|known| known.perceptual.as_ref());
+        let how = (device, recipe.batch, recipe.seed);
+        let Some(seen) = Seen::open(&options.perceptual, &data.samples, before, how)? else {
+            return Ok(Outcome::Findings);
+        };
+        record = Some(seen.record.clone());
+        perceptual = seen.applied(&mut graph)?;
+    }
+    let graph = Arc::new(graph);
     let (file, model) = target::split(&options.target.spec);
     let manifest = Manifest {
         spec: files::name(Path::new(file)),
@@ -44,13 +59,17 @@ pub fn run(options: &Train) -> Result<Outcome, String> {
         classes: data.classes.clone(),
         shape: data.samples.shape.iter().skip(1).copied().collect(),
         data: data.fingerprint(),
+        perceptual: record,
         sources: run_folder::own_sources(&compiled.program.sources),
     };
-    let own = fingerprint(&graph);
-    let from = start(options, &manifest, &own)?;
+    let from = start(options, known, &manifest, &own)?;
     let parameters = output::count(graph.parameter_elements());
     let (name, count) = (graph.name(), data.samples.len());
     output::line(format!("training {name}, {parameters} parameters, on {count} samples {:?}", manifest.shape));
+    if let Some(Record { kind: PerceptualKind::Static, gains, .. }) = &manifest.perceptual {
+        let weights: Vec<String> = channel_weights(gains).iter().map(|weight| format!("{weight:.4}")).collect();
+        output::line(format!("errors of its channels count [{}]", weights.join(", ")));
+    }
     if let Some(checkpoint) = &from {
         output::line(format!("goes on from update {}", checkpoint.step));
     }
@@ -70,8 +89,7 @@ pub fn run(options: &Train) -> Result<Outcome, String> {
         steps: manifest.recipe.steps,
     };
     log.bar.set_length(manifest.recipe.steps);
-    let device = Device::from(options.device);
-    let result = fit(&graph, &data, &manifest.recipe, device, from.as_ref(), |report, trainer| {
+    let result = fit(&graph, &data, &manifest.recipe, perceptual.as_ref(), device, from.as_ref(), |report, trainer| {
         log.update(report, trainer)?;
         Ok(ControlFlow::Continue(()))
     });
@@ -108,28 +126,41 @@ fn recipe(options: &Train) -> Recipe {
     }
 }
 
-fn range(options: &Train) -> Result<Option<(f32, f32)>, String> {
-    match options.range.as_slice() {
+/// What becomes -1 and 1, from `--range`.
+pub fn range(given: &[f32]) -> Result<Option<(f32, f32)>, String> {
+    match given {
         [] => Ok(None),
         [low, high] => Ok(Some((*low, *high))),
         _ => Err("`--range` has two numbers: what becomes -1, and what becomes 1".to_owned()),
     }
 }
 
-/// Makes the folder of a run, or finds what to go on from.
-fn start(options: &Train, manifest: &Manifest, model: &str) -> Result<Option<Checkpoint>, String> {
+/// The run that is in the folder, to go on with.
+fn known(options: &Train) -> Result<Option<Manifest>, String> {
     let folder = &options.out;
-    let saved = run_folder::checkpoints(folder);
-    let is_run = run_folder::manifest(folder).exists();
-    if is_run && !options.resume {
+    if !run_folder::manifest(folder).exists() {
+        return Ok(None);
+    }
+    if !options.resume {
         return Err(format!("{}: there is a run in this folder; --resume goes on with it", folder.display()));
     }
-    if !is_run {
+    Manifest::read(folder).map(Some)
+}
+
+/// Makes the folder of a run, or finds what to go on from.
+fn start(
+    options: &Train,
+    known: Option<Manifest>,
+    manifest: &Manifest,
+    model: &str,
+) -> Result<Option<Checkpoint>, String> {
+    let folder = &options.out;
+    let saved = run_folder::checkpoints(folder);
+    let Some(known) = known else {
         std::fs::create_dir_all(&saved).map_err(|error| format!("{}: {error}", saved.display()))?;
         manifest.write(folder)?;
         return Ok(None);
-    }
-    let known = Manifest::read(folder)?;
+    };
     let (found, damaged) = checkpoint::newest(&saved, model).map_err(|error| error.to_string())?;
     if known.recipe != (Recipe { steps: known.recipe.steps, ..manifest.recipe.clone() }) {
         let recipe = |recipe: &Recipe| serde_json::to_string(recipe).unwrap_or_default();
@@ -139,6 +170,12 @@ fn start(options: &Train, manifest: &Manifest, model: &str) -> Result<Option<Che
     if !known.data.is_empty() && known.data != manifest.data {
         let (folder, data) = (folder.display(), options.data.display());
         return Err(format!("{folder}: this run was made from other data than {data} holds now: start another one"));
+    }
+    if known.perceptual != manifest.perceptual {
+        let folder = folder.display();
+        return Err(format!(
+            "{folder}: errors were measured in another way when this run began: give the same network"
+        ));
     }
     for error in damaged {
         output::warning(&format!("{error}; the one before it is used"));

@@ -27,6 +27,7 @@ struct Entries {
     prediction: Option<Prediction>,
     precondition: Option<Precondition>,
     weighting: Option<Weighting>,
+    channel_weights: Vec<f64>,
     times: Option<Times>,
     variance: Option<Variance>,
     data_std: Option<f64>,
@@ -84,6 +85,7 @@ impl Elaborator<'_> {
             process: Process {
                 precondition: said.precondition.unwrap_or(least.precondition),
                 weighting: said.weighting.unwrap_or(least.weighting),
+                channel_weights: said.channel_weights,
                 times: said.times.unwrap_or(least.times),
                 variance: said.variance.unwrap_or(least.variance),
                 data_std: said.data_std,
@@ -114,6 +116,7 @@ impl Elaborator<'_> {
             }
             "precondition" => said.precondition = Some(self.precondition(value)?),
             "weighting" => said.weighting = Some(self.weighting(value)?),
+            "channel_weights" => said.channel_weights = self.channel_weights(value)?,
             "times" => said.times = Some(self.times(value)?),
             "variance" => {
                 let choice = self.word_of(value, "variance", words::VARIANCES)?;
@@ -200,6 +203,32 @@ impl Elaborator<'_> {
             _ => Weighting::Cosmap,
         };
         self.made(weighting.validate().map(|()| weighting), choice.span)
+    }
+
+    /// `[1.2, 0.8]`: as many numbers as what noise is added to has channels.
+    fn channel_weights(&mut self, value: &Expr) -> Option<Vec<f64>> {
+        let list = match self.eval(value) {
+            Value::List(list) => list,
+            Value::Poison => return None,
+            other => {
+                let found = format!("this is {}", other.describe());
+                self.error("process/value", "`channel_weights` is a list of numbers", value.span, &found);
+                return None;
+            }
+        };
+        let weights: Option<Vec<f64>> =
+            list.items.iter().map(|item| self.process_number(item, value.span, "channel_weights")).collect();
+        let weights = weights?;
+        let channels = self.graph.noisy_input().and_then(|input| self.graph.node(input).ty.channels());
+        if let Some(channels) = channels.filter(|channels| *channels != weights.len() as u64) {
+            let noisy = self.graph.inputs.iter().find(|input| Some(input.node) == self.graph.noisy_input());
+            let noisy = noisy.map_or_else(String::new, |input| input.name.to_string());
+            let problem =
+                format!("`channel_weights` has {} numbers, for the {channels} channels of `{noisy}`", weights.len());
+            self.error("process/value", problem, value.span, "makes no process");
+            return None;
+        }
+        Some(weights)
     }
 
     fn times(&mut self, value: &Expr) -> Option<Times> {

@@ -49,8 +49,8 @@ fn change(before: &Graph, after: &Graph) -> Change {
     if !before.parameters.iter().map(|own| &own.init).eq(after.parameters.iter().map(|own| &own.init)) {
         return Change::Start;
     }
-    let process = |graph: &Graph| graph.process.as_ref().map(|declared| declared.process);
-    if process(before) != process(after) { Change::Training } else { Change::Nothing }
+    let [before, after] = [before, after].map(|graph| graph.process.as_ref().map(|declared| &declared.process));
+    if before != after { Change::Training } else { Change::Nothing }
 }
 
 fn computes_the_same(before: &Graph, after: &Graph, id: NodeId) -> bool {

@@ -114,7 +114,7 @@ impl Document {
             preset: graph.preset.as_ref().map(|name| name.to_string()),
             docs: graph.docs.clone(),
             hyperparameters: graph.hyperparameters.iter().map(|(n, v)| (n.to_string(), v.clone())).collect(),
-            process: graph.process.as_ref().map(|declared| declared.process),
+            process: graph.process.as_ref().map(|declared| declared.process.clone()),
             inputs: graph.inputs.iter().map(|input| port(&input.name, input.node)).collect(),
             outputs: graph.outputs.iter().map(|output| port(&output.name, output.node)).collect(),
             constraints: graph

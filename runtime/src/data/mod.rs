@@ -13,7 +13,7 @@ use crate::host::{HostTensor, picked};
 use crate::interface::Interface;
 use crate::train::checkpoint;
 use archc_compiler::ir::Graph;
-use archc_compiler::types::Kind;
+use archc_compiler::types::{Kind, Type};
 use std::collections::BTreeMap;
 use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
@@ -108,8 +108,25 @@ struct Arrays {
 
 /// Reads a folder of images or a file of arrays for a model.
 pub fn read(path: &Path, source: &Source<'_>, graph: &Graph, interface: &Interface) -> Result<DataSet, RunError> {
-    let channels = graph.inputs.get(interface.noisy).and_then(|input| graph.node(input.node).ty.channels());
-    let channels = channels.unwrap_or(1) as usize;
+    let mut set = read_set(path, source.range, graph, interface.noisy)?;
+    if let Some(labels) = source.labels {
+        set.labels = Some(file(labels)?.into_labels(labels)?);
+    }
+    check(path, &set, graph, interface)?;
+    Ok(set)
+}
+
+/// Reads samples alone, for the only input of a model that has no process. `range` is that of [`Source`].
+pub fn read_samples(path: &Path, range: Option<(f32, f32)>, graph: &Graph) -> Result<Samples, RunError> {
+    let samples = read_set(path, range, graph, 0)?.samples;
+    let problems = flaws(&samples);
+    if problems.is_empty() { Ok(samples) } else { Err(RunError::file(path, problems.join("\n  "))) }
+}
+
+/// Everything there is, its samples in the layout of an input.
+fn read_set(path: &Path, range: Option<(f32, f32)>, graph: &Graph, input: usize) -> Result<DataSet, RunError> {
+    let ty = graph.inputs.get(input).map(|input| &graph.node(input.node).ty);
+    let channels = ty.and_then(Type::channels).unwrap_or(1) as usize;
     let mut set = if path.is_dir() {
         folder::read(path, channels)?
     } else {
@@ -118,18 +135,16 @@ pub fn read(path: &Path, source: &Source<'_>, graph: &Graph, interface: &Interfa
         let samples = Samples { shape, data, range: None };
         DataSet { samples, labels: arrays.labels, classes: vec![], conditions: arrays.conditions }
     };
-    if let Some(labels) = source.labels {
-        set.labels = Some(file(labels)?.into_labels(labels)?);
-    }
-    set.samples.range = source.range.or(match set.samples.data {
+    set.samples.range = range.or(match set.samples.data {
         Elements::U8(_) => Some((0.0, 255.0)),
         Elements::F32(_) => None,
     });
-    if let Some((low, high)) = source.range.filter(|(low, high)| low >= high) {
+    if let Some((low, high)) = range.filter(|(low, high)| low >= high) {
         return Err(RunError::Unsupported(format!("the range {low}, {high} has to ascend")));
     }
-    arrange(path, &mut set.samples, graph, interface, channels)?;
-    check(path, &set, graph, interface)?;
+    if ty.is_some_and(|ty| ty.kind == Kind::Image) {
+        arrange(path, &mut set.samples, channels)?;
+    }
     Ok(set)
 }
 
@@ -163,17 +178,7 @@ impl Arrays {
 }
 
 /// Brings images to the layout `[count, channels, height, width]`.
-fn arrange(
-    path: &Path,
-    samples: &mut Samples,
-    graph: &Graph,
-    interface: &Interface,
-    channels: usize,
-) -> Result<(), RunError> {
-    let kind = graph.inputs.get(interface.noisy).map(|input| graph.node(input.node).ty.kind);
-    if kind != Some(Kind::Image) {
-        return Ok(());
-    }
+fn arrange(path: &Path, samples: &mut Samples, channels: usize) -> Result<(), RunError> {
     match *samples.shape.as_slice() {
         [count, height, width] if channels == 1 => samples.shape = vec![count, 1, height, width],
         [_, own, _, _] if own == channels => {}
@@ -201,18 +206,24 @@ fn channels_first<T: Copy>(data: &[T], channels: usize, pixels: usize) -> Vec<T>
         .collect()
 }
 
-/// Everything about a data set that does not fit a model.
-fn check(path: &Path, set: &DataSet, graph: &Graph, interface: &Interface) -> Result<(), RunError> {
+/// Everything about samples that fits no model.
+fn flaws(samples: &Samples) -> Vec<String> {
     let mut problems = vec![];
-    let count = set.samples.len();
-    if count == 0 {
+    if samples.is_empty() {
         problems.push("it is empty".to_owned());
     }
-    if let Elements::F32(data) = &set.samples.data
+    if let Elements::F32(data) = &samples.data
         && let Some(at) = data.iter().position(|value| !value.is_finite())
     {
-        problems.push(format!("sample {} holds a value that is not finite", at / set.samples.width().max(1)));
+        problems.push(format!("sample {} holds a value that is not finite", at / samples.width().max(1)));
     }
+    problems
+}
+
+/// Everything about a data set that does not fit a model.
+fn check(path: &Path, set: &DataSet, graph: &Graph, interface: &Interface) -> Result<(), RunError> {
+    let mut problems = flaws(&set.samples);
+    let count = set.samples.len();
     match (&set.labels, interface.label) {
         (Some(labels), _) if labels.len() != count => {
             problems.push(format!("there are {} labels for {count} samples", labels.len()));

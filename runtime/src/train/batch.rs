@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub struct Batch {
     /// Its number, counted from 0 over all of training.
     pub number: u64,
+    /// The samples without noise.
+    pub clean: HostTensor,
     /// In the order of the model's inputs.
     pub inputs: Vec<HostTensor>,
     /// What the network should say, sample by sample.
@@ -80,9 +82,11 @@ impl<'d> Batches<'d> {
             };
             samples.flat_map(each).collect()
         };
-        let shape = std::iter::once(rows.len()).chain(self.data.samples.shape.iter().skip(1).copied()).collect();
-        let noisy = HostTensor::f32(shape, mixed(|lesson| lesson.input));
+        let shape: Vec<usize> =
+            std::iter::once(rows.len()).chain(self.data.samples.shape.iter().skip(1).copied()).collect();
+        let noisy = HostTensor::f32(shape.clone(), mixed(|lesson| lesson.input));
         let target = mixed(|lesson| lesson.target);
+        let clean = HostTensor::f32(shape, clean);
         let told: Vec<f32> = lessons.iter().map(|lesson| lesson.told as f32).collect();
         let labels: Vec<i64> = match &self.data.labels {
             Some(labels) => rows.iter().filter_map(|row| labels.get(*row)).copied().collect(),
@@ -90,7 +94,7 @@ impl<'d> Batches<'d> {
         };
         let conditions = self.data.conditions.iter().map(|(name, tensor)| (name.clone(), tensor.rows(&rows))).collect();
         let inputs = self.interface.inputs(&self.graph, noisy, &told, &labels, &conditions)?;
-        Ok(Batch { number, inputs, target, lessons })
+        Ok(Batch { number, clean, inputs, target, lessons })
     }
 
     /// The sample at a place in the endless sequence of shuffled epochs.

@@ -3,6 +3,7 @@
 use super::batch::Batch;
 use super::loss::{loss, number};
 use super::observe::{Fitted, Kept, Watch};
+use super::perceptual::{Perceptual, Sight};
 use super::recipe::{Precision, Recipe};
 use super::rounding::{Rounding, cast};
 use super::segments::Segments;
@@ -76,23 +77,28 @@ pub trait Trainer {
 }
 
 /// A model as its spec initialises it, ready to be trained.
-pub fn open(graph: &Arc<Graph>, recipe: &Recipe, device: Device) -> Result<Box<dyn Trainer>, RunError> {
+pub fn open(
+    graph: &Arc<Graph>,
+    recipe: &Recipe,
+    perceptual: Option<&Perceptual>,
+    device: Device,
+) -> Result<Box<dyn Trainer>, RunError> {
     recipe.validate()?;
     match device {
-        Device::Cpu => Ok(Box::new(Learner::<Autodiff<Flex>>::new(graph, recipe, Default::default())?)),
-        Device::Cuda => cuda(graph, recipe),
+        Device::Cpu => Ok(Box::new(Learner::<Autodiff<Flex>>::new(graph, recipe, perceptual, Default::default())?)),
+        Device::Cuda => cuda(graph, recipe, perceptual),
     }
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(_: &Arc<Graph>, _: &Recipe) -> Result<Box<dyn Trainer>, RunError> {
+fn cuda(_: &Arc<Graph>, _: &Recipe, _: Option<&Perceptual>) -> Result<Box<dyn Trainer>, RunError> {
     Err(crate::session::without_cuda())
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(graph: &Arc<Graph>, recipe: &Recipe) -> Result<Box<dyn Trainer>, RunError> {
+fn cuda(graph: &Arc<Graph>, recipe: &Recipe, perceptual: Option<&Perceptual>) -> Result<Box<dyn Trainer>, RunError> {
     crate::session::find_driver()?;
-    Ok(Box::new(Learner::<Autodiff<crate::kernels::Cuda>>::new(graph, recipe, Default::default())?))
+    Ok(Box::new(Learner::<Autodiff<crate::kernels::Cuda>>::new(graph, recipe, perceptual, Default::default())?))
 }
 
 /// Tensors that training goes on from, for each parameter.
@@ -106,6 +112,8 @@ struct Learner<A: Tape> {
     interface: Interface,
     recipe: Recipe,
     rounding: Rounding,
+    /// What errors are measured with, if it is not their square alone.
+    sight: Option<Sight<A>>,
     slots: Arc<Vec<Slot>>,
     segments: Segments,
     /// Last values of the blocks that can be measured.
@@ -128,7 +136,12 @@ struct Pass<A: AutodiffBackend> {
 }
 
 impl<A: Tape> Learner<A> {
-    fn new(graph: &Arc<Graph>, recipe: &Recipe, device: A::Device) -> Result<Self, RunError> {
+    fn new(
+        graph: &Arc<Graph>,
+        recipe: &Recipe,
+        perceptual: Option<&Perceptual>,
+        device: A::Device,
+    ) -> Result<Self, RunError> {
         let interface = Interface::of(graph)?;
         let (ends, plan) = (ends(graph), Plan::new(graph.clone()));
         // Where everything is rounded, so is what lies between the two.
@@ -144,6 +157,7 @@ impl<A: Tape> Learner<A> {
             rounding: Rounding::of(graph, recipe.precision),
             slots: Arc::new(slots(graph)),
             recipe: recipe.clone(),
+            sight: perceptual.map(|own| Sight::new(own, recipe.batch, &device)).transpose()?,
             device,
             step: 0,
             values: vec![],
@@ -211,7 +225,7 @@ impl<A: Tape> Learner<A> {
             let mut sum: Option<Tensor<A, 1>> = None;
             if let Some(value) = output.filter(|node| nodes.contains(&node.index())).and_then(|node| made.remove(&node))
             {
-                let own = loss(full(value), graph, &self.interface, batch, &self.device);
+                let own = loss(full(value), graph, &self.interface, self.sight.as_ref(), batch, &self.device);
                 pass.loss = number(own.clone().inner());
                 sum = Some(own);
             }

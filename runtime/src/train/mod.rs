@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DataSet --batch--> noisy samples, what to say of them     (seed, number)
-//!         --loss--> weighted error, on a tape
+//!         --loss--> weighted error, on a tape               (`perceptual`: as a frozen network sees it)
 //!         --learner--> gradients, AdamW, averages
 //!         --checkpoint--> states on disk
 //! ```
@@ -15,12 +15,14 @@ pub mod checkpoint;
 mod learner;
 mod loss;
 mod observe;
+mod perceptual;
 mod recipe;
 mod rounding;
 mod segments;
 
 pub use batch::{Batch, Batches};
 pub use learner::{BlockMoments, Report, Trainer, open};
+pub use perceptual::{Distance, Perceptual};
 pub use recipe::{Precision, Recipe};
 
 use crate::data::DataSet;
@@ -33,7 +35,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Trains a model. `each` sees every update and may stop; what the model has become is the trainer's.
+/// Trains a model. `each` sees every update and may stop; what the model has become is the trainer's. Errors count
+/// as a frozen network sees them, where there is one.
 ///
 /// Training ends with an error where a loss or a gradient is no longer finite; the update that would have spread it is not
 /// made.
@@ -41,11 +44,12 @@ pub fn fit(
     graph: &Arc<Graph>,
     data: &DataSet,
     recipe: &Recipe,
+    perceptual: Option<&Perceptual>,
     device: Device,
     from: Option<&Checkpoint>,
     mut each: impl FnMut(&Report, &dyn Trainer) -> Result<ControlFlow<()>, RunError>,
 ) -> Result<Box<dyn Trainer>, RunError> {
-    let mut trainer = open(graph, recipe, device)?;
+    let mut trainer = open(graph, recipe, perceptual, device)?;
     if let Some(checkpoint) = from {
         trainer.restore(checkpoint.step, &checkpoint.tensors)?;
     }
@@ -90,14 +94,14 @@ pub fn experiment(
     from: Option<&Checkpoint>,
 ) -> Result<Experiment, RunError> {
     let mut found = Experiment::default();
-    let mut trainer = open(graph, recipe, Device::Cpu)?;
+    let mut trainer = open(graph, recipe, None, Device::Cpu)?;
     if let Some(checkpoint) = from {
         trainer.restore(checkpoint.step, &checkpoint.tensors)?;
     }
     let start = trainer.parameters();
     let mut last = start.clone();
     let mut is_first = true;
-    let result = fit(graph, data, recipe, Device::Cpu, from, |report, trainer| {
+    let result = fit(graph, data, recipe, None, Device::Cpu, from, |report, trainer| {
         found.losses.push(report.loss);
         found.gradient_norms.push(report.gradient_norm);
         if std::mem::take(&mut is_first) {

@@ -10,10 +10,11 @@ use crate::ir::Graph;
 use crate::types::{Axis, Kind};
 use archc_process::{Curve, Precondition, Prediction, Process, Schedule, Times, Variance, Weighting};
 
-/// `process.py`, and nothing for a model that declares no process or is trained by more than an error.
+/// `process.py`, and nothing for a model that declares no process or is trained by more than an error that
+/// is weighed sample by sample.
 pub(super) fn process(graph: &Graph, sources: &Sources) -> Result<Option<String>, EmitError> {
     let (Some(declared), Some(noisy)) = (&graph.process, graph.noisy_input()) else { return Ok(None) };
-    if declared.process.variance == Variance::LearnedRange {
+    if declared.process.variance == Variance::LearnedRange || !declared.process.channel_weights.is_empty() {
         return Ok(None);
     }
     let argument = |input: &str| sources.inputs.iter().find(|(name, _)| **name == *input).map(|(_, name)| name.clone());
@@ -35,7 +36,7 @@ pub(super) fn process(graph: &Graph, sources: &Sources) -> Result<Option<String>
         |names: &[String]| format!("[{}]", names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "));
     let (label, classes) = label.map_or(("None".to_owned(), 0), |(name, classes)| (format!("{name:?}"), classes));
     let channels = graph.node(noisy).ty.channels().unwrap_or(0);
-    let process = declared.process;
+    let process = &declared.process;
     let draws = if process.times.is_normal() { "unit normal numbers" } else { "uniform numbers from 0 to 1" };
     let normal = if process.times.is_normal() { "True" } else { "False" };
     let body = format!("{}\n\n\n{}", level(process, draws), lesson(process));
@@ -77,7 +78,7 @@ class Lesson(NamedTuple):
 }
 
 /// Signal, noise and time of a draw.
-fn level(process: Process, draws: &str) -> String {
+fn level(process: &Process, draws: &str) -> String {
     let mut lines = match process.times {
         Times::Uniform => vec![],
         Times::LogNormal { mean, std } => vec![format!("draw = torch.exp({} + {} * draw)", float(mean), float(std))],
@@ -158,7 +159,7 @@ fn chain(curve: Curve, steps: usize, zero_terminal_snr: bool) -> String {
     )
 }
 
-fn lesson(process: Process) -> String {
+fn lesson(process: &Process) -> String {
     let mut lines = vec!["signal, noise, time = level(draw)".to_owned()];
     let is_preconditioned = matches!(process.precondition, Precondition::Edm { .. });
     let (data, its_noise) = match process.prediction {
