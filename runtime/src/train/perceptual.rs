@@ -152,7 +152,7 @@ mod tests {
     fn graph(body: &str) -> Arc<Graph> {
         let spec = format!("arch 1\nmodel M(z: image[2, 2, 2]) -> {body}");
         let compiled = compile("m.arch", None, &[], &[("m.arch", spec.as_str())], &Options::default()).unwrap();
-        Arc::new(compiled.graph.unwrap_or_else(|| panic!("{:?}", compiled.diagnostics)))
+        Arc::new(compiled.graph.unwrap())
     }
 
     fn frozen(body: &str, parameters: &[(&str, &[usize], &[f32])]) -> Frozen {
