@@ -25,6 +25,7 @@ pub const MODELS: &[(&str, &str)] = &[
     ("adm", include_str!("../../specs/adm.arch")),
     ("autoencoder_kl", include_str!("../../specs/autoencoder_kl.arch")),
     ("clip_text", include_str!("../../specs/clip_text.arch")),
+    ("clip_vision", include_str!("../../specs/clip_vision.arch")),
     ("ddpm", include_str!("../../specs/ddpm.arch")),
     ("dit", include_str!("../../specs/dit.arch")),
     ("edm", include_str!("../../specs/edm.arch")),
