@@ -100,7 +100,8 @@ fn is_unmapped(graph: &Graph, node: NodeId) -> bool {
             continue;
         }
         let maps = matches!(passage(graph, at), Some(Passage::Project | Passage::Transform));
-        if maps && !graph.node(at).parameters.is_empty() {
+        // A map of what is the same for all samples is a factor.
+        if maps && graph.node(at).ty.batch.samples && !graph.node(at).parameters.is_empty() {
             return false;
         }
         open.extend(graph.operands(at));
