@@ -24,7 +24,7 @@ const GOALS: [(&str, f64); 4] = [
 ];
 
 #[rustfmt::skip]
-const NETWORKS: [Network; 21] = [
+const NETWORKS: [Network; 22] = [
     Network {
         spec: "adm.arch#adm_imagenet64",
         settings: &["H=16", "W=16", "width=128", "mult=[1,2]", "attention=[false,true]", "layers=1"],
@@ -43,6 +43,11 @@ const NETWORKS: [Network; 21] = [
     Network {
         spec: "clip_text.arch#openclip_bigg_text",
         settings: &["layers=3", "dim=128", "heads=4", "vocabulary=1000"],
+        seeds: 8,
+    },
+    Network {
+        spec: "clip_vision.arch",
+        settings: &["layers=3", "dim=128", "heads=4", "size=56", "projection=128"],
         seeds: 8,
     },
     Network {
