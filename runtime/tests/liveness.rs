@@ -177,6 +177,13 @@ fn further_models_wake_up_as_predicted() {
         (kl, "AutoencoderKL", format!("{autoencoder}, H: 8, W: 8")),
         (kl, "AutoencoderKLDecoder", format!("{autoencoder}, H: 4, W: 4")),
         (svd, "VideoAutoencoder", format!("{autoencoder}, T: 3, H: 8, W: 8")),
+        (svd, "VideoAutoencoderEncoder", format!("{autoencoder}, H: 8, W: 8")),
+        (svd, "VideoAutoencoderDecoder", format!("{autoencoder}, T: 3, H: 4, W: 4")),
+        (
+            include_str!("../../specs/clip_vision.arch"),
+            "ClipVisionProjected",
+            "layers: 2, dim: 16, heads: 2, size: 8, patch: 4, projection: 6".to_owned(),
+        ),
     ];
     for (spec, model, settings) in models {
         let settings: Vec<(&str, String)> = settings
