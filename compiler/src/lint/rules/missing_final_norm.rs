@@ -126,18 +126,12 @@ fn bare_head(context: &Context<'_>, output: NodeId) -> Option<(NodeId, NodeId)> 
         if residual(context, at).is_some() {
             return head.map(|head| (head, at));
         }
-        match passage(graph, at)? {
-            Passage::Normalize | Passage::Source => return None,
-            Passage::Project | Passage::Transform if !graph.node(at).parameters.is_empty() => head = Some(at),
-            Passage::Keep
-            | Passage::Scale
-            | Passage::Gate
-            | Passage::Resample
-            | Passage::Project
-            | Passage::Transform
-            | Passage::Add
-            | Passage::Join
-            | Passage::Cut => {}
+        let own = passage(graph, at)?;
+        if matches!(own, Passage::Normalize | Passage::Source) {
+            return None;
+        }
+        if matches!(own, Passage::Project | Passage::Transform) && !graph.node(at).parameters.is_empty() {
+            head = Some(at);
         }
         at = streams.main_operand(at)?;
     }
