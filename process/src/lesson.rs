@@ -84,8 +84,10 @@ impl Lessons {
         let mut lesson = self.at(chain.level(step)?, step as f64)?;
         if self.process.variance == Variance::LearnedRange {
             let posterior = chain.posterior(step)?;
-            let (_, q) = self.process.prediction.data(lesson.level)?;
-            let mean = (posterior.data * q) * (posterior.data * q);
+            if !lesson.data.is_finite() {
+                return Err(ProcessError::NoSignal);
+            }
+            let mean = (posterior.data * lesson.data) * (posterior.data * lesson.data);
             lesson.variance = Some(VarianceLesson { lower: posterior.log_variance, upper: posterior.log_beta, mean });
         }
         Ok(lesson)
@@ -183,6 +185,33 @@ mod tests {
                 assert!((known.x0 - x0).abs() < 1e-9, "{process:?} at {random}: {}", known.x0);
                 assert!((known.noise - n).abs() < 1e-9, "{process:?} at {random}: {}", known.noise);
             }
+        }
+    }
+
+    /// An error of the output moves the mean of the reverse step by as much as the bound says, preconditioned or not.
+    #[test]
+    fn errors_of_the_output_move_the_mean() {
+        for precondition in [Precondition::None, Precondition::EDM] {
+            let schedule = Schedule::of(Curve::COSINE);
+            let learned =
+                Process { variance: Variance::LearnedRange, ..process(schedule, Prediction::V, precondition) };
+            let lesson = Lessons::of(&learned).unwrap().drawn(0.5).unwrap();
+            let expected = |output: f64| {
+                let mut network = crate::Network {
+                    network: |_: &f64, _: f64| {
+                        Ok::<_, ProcessError>(crate::Output { prediction: output, variance: None })
+                    },
+                    scale: learned.schedule.scale(),
+                    prediction: learned.prediction,
+                    precondition,
+                };
+                let at = crate::Point { level: lesson.level, time: lesson.told };
+                crate::Denoiser::denoise(&mut network, &0.4, at).unwrap().x0
+            };
+            let factor = schedule.chain().unwrap().posterior(500).unwrap().data;
+            let moved = factor * (expected(0.3) - expected(0.1));
+            let said = lesson.variance.unwrap().mean * 0.2 * 0.2;
+            assert!((moved * moved / said - 1.0).abs() < 1e-9, "{moved}² is not {said}");
         }
     }
 

@@ -1,12 +1,14 @@
-"""Emitted training: its process against archc's, and one process against two, which end with the same weights.
+"""Emitted training: its process, losses and updates against archc's, and one process against two, which end with the same
+weights.
 
     python training.py ARCHC LESSONS FOLDER
 """
 
-import importlib
+import importlib.util
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +30,21 @@ PROCESSES = [
     "schedule: edm; prediction: x0; precondition: edm(sigma_data: 0.5); weighting: edm(sigma_data: 0.5); times: log_normal(mean: -1.2, std: 1.2)",
     "schedule: edm; prediction: x0; precondition: edm(sigma_data: 0.5); weighting: edm(sigma_data: 0.5)",
     "schedule: cosine; prediction: v; precondition: edm(sigma_data: 0.5); weighting: min_snr(gamma: 5)",
+    "schedule: linear; prediction: eps; variance: learned_range",
+    "schedule: scaled_linear(zero_terminal_snr: true); prediction: v; variance: learned_range",
+    "schedule: cosine; prediction: v; precondition: edm(sigma_data: 0.5); variance: learned_range",
+]
+# Losses that are more than the square of an error: the layout of samples, and `process`.
+LOSSES = [
+    ("image[3, 8, 8]", "schedule: flow; prediction: flow; channel_weights: [1, 1.5, 0.25]"),
+    ("image[3, 8, 8]", "schedule: cosine; prediction: eps; variance: learned_range"),
+    ("tokens[16, 3]", "schedule: linear; prediction: v; variance: learned_range; channel_weights: [0, 2, 1]; weighting: min_snr(gamma: 5)"),
 ]
 DRAWS = {True: [-2.0, -0.3, 0.0, 0.7, 1.9], False: [0.001, 0.2, 0.5, 0.77, 0.999]}
 # Relative difference of numbers in f64, and of weights after training in f32 as a share of how far they moved.
 NUMBERS, WEIGHTS = 1e-9, 0.02
+# Relative difference of losses in f32.
+LOSS, UPDATES = 1e-5, 3
 
 
 def run(*command, **others):
@@ -48,22 +61,79 @@ def load(folder, name):
         sys.path.pop(0)
 
 
+def write(spec, name, layout, time, process):
+    """A small model of a process: two layers, between which it is told the time."""
+    channels = int(layout.rstrip("]").split(",")[1]) if layout.startswith("tokens") else int(layout[6])
+    out = channels * (2 if "learned_range" in process else 1)
+    own = "linear({})" if layout.startswith("tokens") else "conv2d({}, kernel: 3)"
+    result = layout.replace(str(channels), str(out), 1) if layout.startswith("image") else f"{layout.split(',')[0]}, {out}]"
+    spec.write_text(
+        f"arch 1\n\nmodel {name}(x: {layout}, t: {time}) -> {result} {{\n    process {{ {process} }}\n"
+        f"    (x -> {own.format(8)} @a + t -> sinusoid(8) -> linear(8) @b) -> silu() -> {own.format(out)} @c\n}}\n"
+    )
+
+
 def check_process(archc, lessons, folder, at, process):
     kind = "sigma" if "ve(" in process or "edm;" in process else "timestep"
     spec = folder / f"process{at}.arch"
-    text = f"arch 1\n\nmodel Process{at}(x: image[1, 8, 8], t: {kind}) -> image[1, 8, 8] {{\n    process {{ {process} }}\n"
-    spec.write_text(text + "    (x -> conv2d(4, kernel: 3) @a + t -> sinusoid(8) -> linear(4) @b) -> conv2d(1, kernel: 3) @c\n}\n")
+    write(spec, f"Process{at}", "image[1, 8, 8]", kind, process)
     package = folder / f"package{at}"
     run(archc, "build", spec, "--target", "pytorch", "--out", package, stdout=subprocess.DEVNULL)
     own = load(package, "process")
     draws = DRAWS[own.NORMAL]
-    expected = json.loads(run(lessons, spec, *draws, capture_output=True).stdout)
+    expected = json.loads(run(lessons, "draws", spec, *draws, capture_output=True).stdout)
     found = own.lesson(torch.tensor(draws, dtype=torch.float64))
-    found = torch.stack([found.told, *found.input, *found.target, found.weight], dim=1)
+    learned = getattr(found, "variance", ())
+    found = torch.stack([found.told, *found.input, *found.target, found.weight, *learned], dim=1)
     expected = torch.tensor(expected, dtype=torch.float64)
     error = ((found - expected).abs() / expected.abs().clamp(min=1e-6)).max().item()
     print(f"process      {error:.1e}  {process}")
     return error <= NUMBERS
+
+
+def check_loss(archc, lessons, folder, at, layout, process):
+    """Updates of the emitted script against those of archc, on the same batches."""
+    spec, data, out = folder / f"loss{at}.arch", folder / f"loss{at}.npz", folder / f"loss{at}.safetensors"
+    write(spec, f"Loss{at}", layout, "timestep", process)
+    shape = [int(size) for size in layout[layout.index("[") + 1 : -1].split(",")]
+    np.savez(data, samples=np.random.default_rng(at).normal(size=(64, *shape)).astype(np.float32))
+    package = folder / f"losses{at}"
+    run(archc, "build", spec, "--target", "pytorch", "--out", package, stdout=subprocess.DEVNULL)
+    losses = json.loads(run(lessons, "updates", spec, data, UPDATES, out, capture_output=True).stdout)
+    kept = load_file(out)
+
+    def part(prefix):
+        return {name.removeprefix(prefix): own for name, own in kept.items() if name.startswith(prefix)}
+
+    model = getattr(load(package, "model"), f"Loss{at}")()
+    model.load_state_dict(part("before."))
+    process_of, script = load(package, "process"), load_script(package)
+    recipe = Namespace(lr=1e-3, warmup=0, steps=UPDATES, final_lr=0.0, weight_decay=0.0, clip=1.0, ema=0.999, bf16=False)
+    learner = script.Run(model, recipe, torch.device("cpu"))
+    off = 0.0
+    for update, expected in enumerate(losses):
+        told, p, q, *target, weight = (columns := kept[f"{update}.lessons"].double().unbind(1))[:6]
+        learned = (columns[6:],) if len(columns) > 6 else ()
+        lesson = process_of.Lesson(told, (p, q), tuple(target), weight, *learned)
+        loss, _ = learner.update(model, part(f"{update}.inputs."), kept[f"{update}.target"], lesson)
+        off = max(off, abs(loss - expected) / abs(expected))
+    before, after = part("before."), part("after.")
+    moved, error = largest(before, after), largest(model.state_dict(), after)
+    print(f"loss         {off:.1e}, weights {error:.1e} of {moved:.1e}  {process}")
+    return off <= LOSS and moved > 1e-3 and error <= WEIGHTS * moved
+
+
+def load_script(package):
+    """`train.py` of a package, as a module of its own."""
+    name = f"train_{package.name}"
+    script = importlib.util.spec_from_file_location(name, package / "train.py")
+    module = importlib.util.module_from_spec(script)
+    sys.path.insert(0, str(package))
+    try:
+        script.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    return module
 
 
 def train(package, data, out, processes, *flags):
@@ -84,6 +154,7 @@ def main():
     archc, lessons, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     folder.mkdir(parents=True, exist_ok=True)
     holds = [check_process(archc, lessons, folder, at, process) for at, process in enumerate(PROCESSES)]
+    holds += [check_loss(archc, lessons, folder, at, *case) for at, case in enumerate(LOSSES)]
 
     package = folder / "digits"
     run(archc, "build", SPEC, "--target", "pytorch", "--out", package, stdout=subprocess.DEVNULL)

@@ -223,14 +223,22 @@ fn emitted_pytorch_ddpm() {
     insta::assert_snapshot!(emitted_pytorch(&spec("specs/ddpm.arch", None, &[])));
 }
 
-/// The script that trains a model, and its process.
+/// The script that trains a model and its process, and a process that learns variances.
 #[test]
 fn emitted_pytorch_training() {
-    let compiled = spec("specs/examples/digits_dit.arch", None, &[]);
-    let graph = compiled.graph.as_ref().expect("nothing is wrong with it");
-    let files = pytorch::emit(graph, &compiled.program, pytorch::Options::default()).expect("it can be written");
-    let file = |name: &str| files.iter().find(|(path, _)| path.ends_with(name)).expect("it is trained").1.clone();
-    insta::assert_snapshot!(format!("# process.py\n{}\n\n# train.py\n{}", file("process.py"), file("train.py")));
+    let file = |compiled: &Compiled, name: &str| {
+        let graph = compiled.graph.as_ref().expect("nothing is wrong with it");
+        let files = pytorch::emit(graph, &compiled.program, pytorch::Options::default()).expect("it can be written");
+        files.into_iter().find(|(path, _)| path.ends_with(name)).expect("it is trained").1
+    };
+    let (digits, dit) =
+        (spec("specs/examples/digits_dit.arch", None, &[]), spec("specs/dit.arch", Some("dit_s_2"), &[]));
+    insta::assert_snapshot!(format!(
+        "# process.py\n{}\n\n# train.py\n{}\n\n# process.py of dit_s_2\n{}",
+        file(&digits, "process.py"),
+        file(&digits, "train.py"),
+        file(&dit, "process.py")
+    ));
 }
 
 /// Every published network at its full size, with a place for each of its parameters.

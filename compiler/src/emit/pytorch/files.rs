@@ -120,12 +120,9 @@ Without `--fsdp` every device holds all parameters (DDP). Checkpoints hold `weig
 "#
         );
     }
-    let reason = match &graph.process {
+    let reason = match graph.process {
         None => "the spec declares no `process`",
-        Some(declared) if !declared.process.channel_weights.is_empty() => {
-            "its process weighs channels, which `archc train` does and this package does not"
-        }
-        Some(_) => "its process learns variances, which `archc train` does and this package does not",
+        Some(_) => "the process of the spec has no input that noise is added to",
     };
     format!("\nThere is no script for training: {reason}.\n")
 }

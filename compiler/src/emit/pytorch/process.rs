@@ -7,16 +7,12 @@ use super::numbers::float;
 use crate::dim::Dim;
 use crate::emit::EmitError;
 use crate::ir::Graph;
-use crate::types::{Axis, Kind};
+use crate::types::{Axis, Kind, Type};
 use archc_process::{Curve, Precondition, Prediction, Process, Schedule, Times, Variance, Weighting};
 
-/// `process.py`, and nothing for a model that declares no process or is trained by more than an error that
-/// is weighed sample by sample.
+/// `process.py`, and nothing for a model that declares no process.
 pub(super) fn process(graph: &Graph, sources: &Sources) -> Result<Option<String>, EmitError> {
     let (Some(declared), Some(noisy)) = (&graph.process, graph.noisy_input()) else { return Ok(None) };
-    if declared.process.variance == Variance::LearnedRange || !declared.process.channel_weights.is_empty() {
-        return Ok(None);
-    }
     let argument = |input: &str| sources.inputs.iter().find(|(name, _)| **name == *input).map(|(_, name)| name.clone());
     let (mut times, mut label, mut conditions, mut noisy_name) = (vec![], None, vec![], None);
     for input in &graph.inputs {
@@ -39,7 +35,8 @@ pub(super) fn process(graph: &Graph, sources: &Sources) -> Result<Option<String>
     let process = &declared.process;
     let draws = if process.times.is_normal() { "unit normal numbers" } else { "uniform numbers from 0 to 1" };
     let normal = if process.times.is_normal() { "True" } else { "False" };
-    let body = format!("{}\n\n\n{}", level(process, draws), lesson(process));
+    let body =
+        format!("{}\n\n\n{}\n\n\n{}", level(process, draws), lesson(process), loss(process, &graph.node(noisy).ty));
     let math = if body.contains("math.") { "import math\n" } else { "" };
     Ok(Some(format!(
         r#""""The process of {name}: what the network is given, what it should say, and how much that counts."""
@@ -66,7 +63,7 @@ class Lesson(NamedTuple):
     told: Tensor
     input: tuple[Tensor, Tensor]
     target: tuple[Tensor, Tensor]
-    weight: Tensor
+    weight: Tensor{variance}
 
 
 {body}
@@ -74,8 +71,18 @@ class Lesson(NamedTuple):
         name = graph.name(),
         times = list(&times),
         conditions = list(&conditions),
+        variance = if learns_variance(process) { VARIANCE } else { "" },
     )))
 }
+
+fn learns_variance(process: &Process) -> bool {
+    process.variance == Variance::LearnedRange
+}
+
+/// What a lesson holds besides where the variance is learned.
+const VARIANCE: &str = "
+    # Logarithms of the posterior's variance and of the step's, and an error of the output as a squared one of the mean.
+    variance: tuple[Tensor, Tensor, Tensor]";
 
 /// Signal, noise and time of a draw.
 fn level(process: &Process, draws: &str) -> String {
@@ -93,6 +100,9 @@ fn level(process: &Process, draws: &str) -> String {
             lines.push(format!("step = (draw * {steps}).long().clamp(max={})", steps.saturating_sub(1)));
             lines.push("kept = KEPT[step]".to_owned());
             lines.push("return kept.sqrt(), (1 - kept).sqrt(), step.double()".to_owned());
+            if learns_variance(process) {
+                before.insert_str(before.trim_end().len(), &posterior(steps));
+            }
         }
         Schedule::Flow { shift, steps } => {
             if shift != 1.0 {
@@ -159,6 +169,27 @@ fn chain(curve: Curve, steps: usize, zero_terminal_snr: bool) -> String {
     )
 }
 
+/// The reverse distribution of each step, behind the signal that is kept.
+fn posterior(steps: usize) -> String {
+    // No noise is added at the first step; its logarithm only has to be finite.
+    let least = if steps > 1 { "variance[1]" } else { "betas[0]" };
+    format!(
+        r#"
+
+
+def posterior() -> tuple[Tensor, Tensor, Tensor]:
+    """Of the step back: logarithms of its smallest and its largest variance, and how much the data moves its mean."""
+    before = torch.cat([torch.ones(1, dtype=torch.float64), KEPT[:-1]])
+    betas = 1 - KEPT / before
+    variance = betas * (1 - before) / (1 - KEPT)
+    variance[0] = {least}
+    return variance.log(), betas.log(), betas * before.sqrt() / (1 - KEPT)
+
+
+LOWER, UPPER, DATA = posterior()"#
+    )
+}
+
 fn lesson(process: &Process) -> String {
     let mut lines = vec!["signal, noise, time = level(draw)".to_owned()];
     let is_preconditioned = matches!(process.precondition, Precondition::Edm { .. });
@@ -169,7 +200,7 @@ fn lesson(process: &Process) -> String {
         Prediction::Flow => ("-noise / (signal + noise)", "signal / (signal + noise)"),
     };
     let needs_noise = matches!(process.weighting, Weighting::P2 { .. } | Weighting::SigmaSqrt | Weighting::Cosmap);
-    if process.weighting != Weighting::Uniform || is_preconditioned {
+    if process.weighting != Weighting::Uniform || is_preconditioned || learns_variance(process) {
         lines.push("# What an error of the output is as one of the data.".to_owned());
         lines.push(format!("data = {data}"));
     }
@@ -199,7 +230,8 @@ fn lesson(process: &Process) -> String {
                 Prediction::V => "(-noise, signal)",
                 Prediction::Flow => "(-torch.ones_like(noise), torch.ones_like(noise))",
             };
-            lines.push(format!("return Lesson(time, (signal, noise), {target}, weight)"));
+            let variance = variance(process, "data", &mut lines);
+            lines.push(format!("return Lesson(time, (signal, noise), {target}, weight{variance})"));
         }
         Precondition::Edm { sigma_data } => {
             lines.push("# Preconditioning of Karras et al. 2022, table 1.".to_owned());
@@ -207,15 +239,70 @@ fn lesson(process: &Process) -> String {
             lines.push(format!("total = (sigma**2 + {0} ** 2).sqrt()", float(sigma_data)));
             lines.push(format!("skip, out = ({0} / total) ** 2, sigma * {0} / total", float(sigma_data)));
             lines.push("target = ((1 - skip) / out, -skip * sigma / out)".to_owned());
-            lines.push(
-                "return Lesson(sigma.log() / 4, (1 / total, sigma / total), target, weight * (out / data) ** 2)"
-                    .to_owned(),
-            );
+            lines.push("weight = weight * (out / data) ** 2".to_owned());
+            let variance = variance(process, "out", &mut lines);
+            lines.push(format!("return Lesson(sigma.log() / 4, (1 / total, sigma / total), target, weight{variance})"));
         }
     }
     let body: String = lines.iter().map(|line| format!("    {line}\n")).collect();
     format!(
         "def lesson(draw: Tensor) -> Lesson:\n    \"\"\"What each draw of a level of noise teaches.\"\"\"\n{}",
+        body.trim_end()
+    )
+}
+
+/// The argument of a lesson that says of the variance, with the lines before it; `data` is what an error of the output is
+/// as one of the data.
+fn variance(process: &Process, data: &str, lines: &mut Vec<String>) -> &'static str {
+    if !learns_variance(process) {
+        return "";
+    }
+    lines.push("step = time.long()".to_owned());
+    lines.push(format!("variance = (LOWER[step], UPPER[step], (DATA[step] * {data}) ** 2)"));
+    ", variance"
+}
+
+/// The error that is trained, as `runtime/src/train/loss.rs` has it.
+fn loss(process: &Process, noisy: &Type) -> String {
+    let channels = noisy.axis(Axis::Channel).unwrap_or(0);
+    let behind = noisy.data_dims().len().saturating_sub(channels + 1);
+    let ones = |count: usize| ", 1".repeat(count);
+    let mut lines = vec![];
+    if learns_variance(process) {
+        lines.push("# Channels of the prediction, and as many of the variance.".to_owned());
+        lines.push(format!("out, fraction = out.chunk(2, dim={})", channels + 1));
+    }
+    lines.push("squares = (out - target) ** 2".to_owned());
+    let mut counted = "squares";
+    if !process.channel_weights.is_empty() {
+        let weights: Vec<String> = process.channel_weights.iter().map(|weight| float(*weight)).collect();
+        lines.push("# How much the error of each channel counts.".to_owned());
+        lines.push(format!("channels = torch.tensor([{}]).to(squares)", weights.join(", ")));
+        let shape = if behind > 0 { format!(".reshape(-1{})", ones(behind)) } else { String::new() };
+        lines.push(format!("counted = squares * channels{shape}"));
+        counted = "counted";
+    }
+    let error = format!("lesson.weight.to(squares) * {counted}.flatten(1).mean(1)");
+    if learns_variance(process) {
+        lines.push(format!("error = {error}"));
+        lines.push(format!(
+            "lower, upper, mean = (own.to(squares).reshape(-1{}) for own in lesson.variance)",
+            ones(noisy.data_dims().len())
+        ));
+        lines.push("above = (fraction + 1) / 2 * (upper - lower)".to_owned());
+        lines.push(
+            "# The variational bound trains the variance alone (Nichol & Dhariwal 2021, equation 16).".to_owned(),
+        );
+        lines.push("off = squares.detach() * mean * (-above - lower).exp()".to_owned());
+        lines.push("nats = (above - 1 + (-above).exp() + off) / 2".to_owned());
+        lines.push("return error + nats.flatten(1).mean(1) / math.log(2)".to_owned());
+    } else {
+        lines.push(format!("return {error}"));
+    }
+    let body: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "def loss(out: Tensor, target: Tensor, lesson: Lesson) -> Tensor:\n    \"\"\"What is trained of each sample, of \
+         outputs against what they should say.\"\"\"\n{}",
         body.trim_end()
     )
 }

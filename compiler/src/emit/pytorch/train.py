@@ -93,7 +93,7 @@ def data(options):
 
 
 def lessons(found, options, step, rank, world):
-    """What this device is given at an update, what it should say, and how much that counts."""
+    """What this device is given at an update, what it should say, and its lessons."""
     count, size = len(found["samples"]), options.batch
     rows = []
     for place in range(step * size, (step + 1) * size):
@@ -103,10 +103,12 @@ def lessons(found, options, step, rank, world):
         rows.append(epoch[place % count])
     rows = torch.stack(rows)
     random = torch.Generator().manual_seed((options.seed + 1) * 2_000_003 + step)
+    own = slice(rank, None, world)
     draw = torch.randn if process.NORMAL else torch.rand
-    lesson = process.lesson(draw(size, generator=random, dtype=torch.float64))
+    lesson = process.lesson(draw(size, generator=random, dtype=torch.float64)[own])
+    noise = torch.randn(size, *found["samples"].shape[1:], generator=random).double()[own]
+    rows = rows[own]
     clean = found["samples"][rows].double()
-    noise = torch.randn(clean.shape, generator=random).double()
 
     def mixed(pair):
         p, q = (own.reshape(-1, *[1] * (clean.ndim - 1)) for own in pair)
@@ -117,8 +119,7 @@ def lessons(found, options, step, rank, world):
     if process.LABEL is not None:
         inputs[process.LABEL] = found["labels"][rows].long()
     inputs |= {name: found[name][rows] for name in process.CONDITIONS}
-    own = slice(rank, None, world)
-    return {name: value[own] for name, value in inputs.items()}, mixed(lesson.target)[own], lesson.weight.float()[own]
+    return inputs, mixed(lesson.target), lesson
 
 
 def rate(options, step):
@@ -166,7 +167,7 @@ class Run:
         self.average = {name: own.detach().clone() for name, own in self.named.items()}
         self.device = device
 
-    def update(self, forward, inputs, target, weight):
+    def update(self, forward, inputs, target, lesson):
         options, step = self.options, self.step
         for group in self.optimizer.param_groups:
             group["lr"] = rate(options, step)
@@ -174,8 +175,7 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=options.bf16):
             out = forward(**inputs)
         out = (out[0] if isinstance(out, tuple) else out).float()
-        squares = ((out - target.to(self.device)) ** 2).flatten(1).mean(1)
-        loss = (squares * weight.to(self.device)).mean()
+        loss = process.loss(out, target.to(self.device), lesson).mean()
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.named.values(), options.clip or math.inf, foreach=False)
