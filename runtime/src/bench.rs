@@ -42,7 +42,8 @@ pub(crate) fn matmul_ceiling<B: Backend>(device: &B::Device) -> f64 {
     2.0 * (SIZE as f64).powi(3) / best.as_secs_f64()
 }
 
-/// Times of training steps: a forward pass, the gradients of the mean square of the main output, a step of AdamW.
+/// Times of training steps, and what they make of the parameters: a forward pass, the gradients of the mean square of the
+/// main output, a step of AdamW.
 pub(crate) fn training_steps<A: Tape>(
     plan: &Plan,
     mut module: GraphModule<A>,
@@ -50,7 +51,7 @@ pub(crate) fn training_steps<A: Tape>(
     bindings: &Bindings,
     device: &A::Device,
     count: usize,
-) -> Vec<Duration> {
+) -> (Vec<Duration>, GraphModule<A>) {
     let mut moments = Moments::default();
     let mut times = vec![];
     for step in 0..count {
@@ -58,7 +59,7 @@ pub(crate) fn training_steps<A: Tape>(
         let values = inputs.iter().map(|input| Value::<A>::from_host(input, device)).collect();
         let mode = Mode::Training { seed: 0, step: step as u64 };
         let outputs = execute(plan, &module, values, bindings, mode, device, Unobserved);
-        let Some(main) = outputs.into_iter().next() else { return times };
+        let Some(main) = outputs.into_iter().next() else { break };
         let elements = main.shape().iter().product();
         let flat: Tensor<A, 1> = main.reshape([elements]);
         let loss = (flat.clone() * flat).mean();
@@ -70,5 +71,5 @@ pub(crate) fn training_steps<A: Tape>(
         }
         times.push(start.elapsed());
     }
-    times
+    (times, module)
 }

@@ -99,8 +99,9 @@ pub trait Session {
     /// their shapes.
     fn denoiser<'s>(&'s self, inputs: &[HostTensor], times: Vec<f32>) -> Result<Box<dyn Denoiser + 's>, RunError>;
 
-    /// Times of `count` training steps on copies of the parameters.
-    fn training_steps(&self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError>;
+    /// Times of `count` training steps. The session goes on with the parameters that they end with, and without what
+    /// optimised the evaluation of those before them.
+    fn training_steps(&mut self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError>;
 
     /// What a large matrix product reaches on this device, in floating-point operations per second.
     fn matmul_ceiling(&self) -> f64;
@@ -395,11 +396,18 @@ impl<B: Kernels> Session for Engine<B> {
         Ok(Box::new(Steps::new(staged, (module, &self.device), noisy, inputs, bindings, times)))
     }
 
-    fn training_steps(&self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError> {
+    fn training_steps(&mut self, inputs: &[HostTensor], count: usize) -> Result<Vec<Duration>, RunError> {
         use burn::module::AutodiffModule;
         let bindings = self.check_inputs(inputs)?;
-        let module = GraphModule::<Autodiff<B>>::from_inner(self.module()?.clone());
-        Ok(bench::training_steps(&self.tracked(&[]), module, inputs, &bindings, &self.device, count))
+        self.module()?;
+        let plan = self.tracked(&[]);
+        self.evaluation = None;
+        // Nothing else holds the parameters, so that updates write over them.
+        let Some(module) = self.module.take() else { return Ok(vec![]) };
+        let module = GraphModule::<Autodiff<B>>::from_inner(module);
+        let (times, module) = bench::training_steps(&plan, module, inputs, &bindings, &self.device, count);
+        self.module = Some(module.valid());
+        Ok(times)
     }
 
     fn matmul_ceiling(&self) -> f64 {

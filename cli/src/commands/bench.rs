@@ -73,10 +73,12 @@ pub fn run(options: &Bench) -> Result<Outcome, String> {
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
     let source = weights.as_ref().map_or(Weights::Seed(options.seed), Weights::File);
     let start = Instant::now();
-    let session = open_as(&graph, options.device.into(), source, passes(options.no_opt), options.dtype.into())
+    let mut session = open_as(&graph, options.device.into(), source, passes(options.no_opt), options.dtype.into())
         .map_err(|error| error.to_string())?;
     session.materialize();
     let load = start.elapsed();
+    // The file is mapped into memory while it is open.
+    drop(weights);
 
     let (warmup, repeats) = (options.warmup as usize, options.repeats as usize);
     let times: Vec<Duration> = if options.train {
