@@ -617,6 +617,9 @@ pub struct Train {
     pub seed: u64,
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     pub device: Device,
+    /// GPUs of this machine that share the passes of an update, by number: 0,1
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
+    pub devices: Vec<usize>,
     /// What products and convolutions compute with; parameters are always f32
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub dtype: Precision,

@@ -163,15 +163,18 @@ fn cuda(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes, format: Format)
 /// Burn panics where there is no driver, so it is looked for first.
 #[cfg(feature = "cuda")]
 pub(crate) fn find_driver() -> Result<(), RunError> {
-    let driver = ["libcuda.so.1", "nvcuda.dll"].into_iter().any(|name| {
-        // SAFETY: loading the driver runs its initialisers, as every CUDA program does.
+    find_library(&["libcuda.so.1", "nvcuda.dll"])
+        .ok_or_else(|| RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()))
+}
+
+/// Whether one of some names is a library that loads.
+#[cfg(feature = "cuda")]
+pub(crate) fn find_library(names: &[&str]) -> Option<()> {
+    let loads = |name: &&str| {
+        // SAFETY: loading a library of NVIDIA's runs its initialisers, as every CUDA program does.
         unsafe { libloading::Library::new(name) }.is_ok()
-    });
-    if driver {
-        Ok(())
-    } else {
-        Err(RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()))
-    }
+    };
+    names.iter().any(loads).then_some(())
 }
 
 struct Engine<B: Kernels> {

@@ -11,7 +11,7 @@ use archc_runtime::data::{self, DataSet, Source};
 use archc_runtime::sample::{Method, Order, Start, Window, draw};
 use archc_runtime::sensitivity::channel_weights;
 use archc_runtime::train::checkpoint::{self, Checkpoint};
-use archc_runtime::train::{Precision, Recipe, Report, Trainer, fingerprint, fit};
+use archc_runtime::train::{Devices, Precision, Recipe, Report, Trainer, fingerprint, fit};
 use archc_runtime::{Device, Interface, RunError, Weights, open, picture, tensors};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -32,12 +32,14 @@ pub fn run(options: &Train) -> Result<Outcome, String> {
     render::pretty_to_stdout(&compiled.diagnostics, &compiled.program.sources);
     let recipe = recipe(options);
     recipe.validate().map_err(explain)?;
+    let device = Device::from(options.device);
+    let devices = Devices { kind: device, numbers: options.devices.clone() };
+    devices.validate(&recipe).map_err(explain)?;
     let interface = Interface::of(&graph).map_err(explain)?;
     let source = Source { labels: options.data_labels.as_deref(), range: range(&options.range)? };
     let data = data::read(&options.data, &source, &graph, &interface).map_err(explain)?;
     let known = known(options)?;
     let own = fingerprint(&graph);
-    let device = Device::from(options.device);
     let (mut record, mut perceptual) = (None, None);
     if options.perceptual.perceptual.is_some() {
         let before = known.as_ref().and_then(|known| known.perceptual.as_ref());
@@ -89,10 +91,11 @@ pub fn run(options: &Train) -> Result<Outcome, String> {
         steps: manifest.recipe.steps,
     };
     log.bar.set_length(manifest.recipe.steps);
-    let result = fit(&graph, &data, &manifest.recipe, perceptual.as_ref(), device, from.as_ref(), |report, trainer| {
-        log.update(report, trainer)?;
-        Ok(ControlFlow::Continue(()))
-    });
+    let result =
+        fit(&graph, &data, &manifest.recipe, perceptual.as_ref(), &devices, from.as_ref(), |report, trainer| {
+            log.update(report, trainer)?;
+            Ok(ControlFlow::Continue(()))
+        });
     log.bar.finish_and_clear();
     if let Err(error) = result {
         let kept = format!("what was saved before is in {}", run_folder::checkpoints(&options.out).display());

@@ -1,6 +1,7 @@
 //! A model in training on a device.
 
 use super::batch::Batch;
+use super::devices::Devices;
 use super::loss::{loss, number};
 use super::observe::{Fitted, Kept, Watch};
 use super::perceptual::{Perceptual, Sight};
@@ -81,24 +82,14 @@ pub fn open(
     graph: &Arc<Graph>,
     recipe: &Recipe,
     perceptual: Option<&Perceptual>,
-    device: Device,
+    devices: &Devices,
 ) -> Result<Box<dyn Trainer>, RunError> {
     recipe.validate()?;
-    match device {
+    devices.validate(recipe)?;
+    match devices.kind {
         Device::Cpu => Ok(Box::new(Learner::<Autodiff<Flex>>::new(graph, recipe, perceptual, Default::default())?)),
-        Device::Cuda => cuda(graph, recipe, perceptual),
+        Device::Cuda => super::cuda::open(graph, recipe, perceptual, &devices.numbers),
     }
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda(_: &Arc<Graph>, _: &Recipe, _: Option<&Perceptual>) -> Result<Box<dyn Trainer>, RunError> {
-    Err(crate::session::without_cuda())
-}
-
-#[cfg(feature = "cuda")]
-fn cuda(graph: &Arc<Graph>, recipe: &Recipe, perceptual: Option<&Perceptual>) -> Result<Box<dyn Trainer>, RunError> {
-    crate::session::find_driver()?;
-    Ok(Box::new(Learner::<Autodiff<crate::kernels::Cuda>>::new(graph, recipe, perceptual, Default::default())?))
 }
 
 /// Tensors that training goes on from, for each parameter.
@@ -107,7 +98,10 @@ const STATE: [&str; 4] = ["weights", "average", "first", "second"];
 /// Flat tensors of the device without a tape.
 type Flat<A> = Tensor<<A as AutodiffBackend>::InnerBackend, 1>;
 
-struct Learner<A: Tape> {
+/// Gradients of the parameters that have one, in the order of the slots, flat, in the layout of the module.
+pub(super) type Gradients<A> = Vec<Option<Flat<A>>>;
+
+pub(super) struct Learner<A: Tape> {
     plan: Plan,
     interface: Interface,
     recipe: Recipe,
@@ -130,13 +124,13 @@ struct Learner<A: Tape> {
 /// Gradients of one pass.
 struct Pass<A: AutodiffBackend> {
     loss: f64,
-    gradients: Vec<Option<Flat<A>>>,
+    gradients: Gradients<A>,
     activations: BTreeMap<NodeId, Flat<A>>,
     at_ends: BTreeMap<NodeId, Flat<A>>,
 }
 
 impl<A: Tape> Learner<A> {
-    fn new(
+    pub fn new(
         graph: &Arc<Graph>,
         recipe: &Recipe,
         perceptual: Option<&Perceptual>,
@@ -329,8 +323,48 @@ impl<A: Tape> Learner<A> {
         squares.into_iter().map(f64::from).sum::<f64>().sqrt()
     }
 
+    /// The sums of the gradients of some passes, each of which is a `share` of an update, with the part of its report that
+    /// is known before the step.
+    pub fn gradients(&self, batches: &[Batch], share: f64, measure: bool) -> Result<(Report, Gradients<A>), RunError> {
+        let mut report = Report { step: self.step + 1, rate: self.recipe.rate_at(self.step), ..Report::default() };
+        let mut sums: Gradients<A> = self.slots.iter().map(|_| None).collect();
+        for batch in batches {
+            let bindings = self.plan.bind(&batch.inputs)?;
+            let measured = measure && batch.number == batches.first().map_or(0, |first| first.number);
+            let pass = self.pass(batch, &bindings, measured);
+            report.loss += pass.loss * share;
+            if !pass.loss.is_finite() || !Self::norm(&pass.gradients).is_finite() {
+                let (what, place) = self.culprit(batch, &bindings, &pass.gradients);
+                return Err(RunError::NotFinite { step: report.step, what, place });
+            }
+            for (sum, gradient) in sums.iter_mut().zip(pass.gradients) {
+                *sum = match (sum.take(), gradient) {
+                    (Some(sum), Some(gradient)) => Some(sum + gradient),
+                    (sum, gradient) => sum.or(gradient),
+                };
+            }
+            for (node, activation) in pass.activations {
+                let Some(scope) = self.ends.get(&node).copied() else { continue };
+                let gradient = pass.at_ends.get(&node).map_or(0.0, |gradient| {
+                    let mean = (gradient.clone() * gradient.clone()).mean();
+                    number(mean)
+                });
+                report.blocks.push(BlockMoments { scope, node, activation: number(activation), gradient });
+            }
+        }
+        Ok((report, sums))
+    }
+
+    /// Takes the step that the sums over all passes ask for, and completes the report.
+    pub fn advance(&mut self, mut report: Report, sums: Gradients<A>, share: f64) -> Report {
+        report.gradient_norm = Self::norm(&sums) * share;
+        let clipped = self.recipe.clip.map_or(1.0, |most| (most / (report.gradient_norm + 1e-6)).min(1.0));
+        self.apply(sums, share * clipped);
+        report
+    }
+
     /// AdamW on every parameter that has a gradient, then the averages.
-    fn apply(&mut self, gradients: Vec<Option<Flat<A>>>, scale: f64) {
+    fn apply(&mut self, gradients: Gradients<A>, scale: f64) {
         let rate = self.recipe.rate_at(self.step);
         let (beta1, beta2) = self.recipe.betas;
         let optimizer = AdamW { beta1, beta2, eps: self.recipe.epsilon, weight_decay: self.recipe.weight_decay };
@@ -412,37 +446,9 @@ impl<A: Tape> Trainer for Learner<A> {
     }
 
     fn update(&mut self, batches: &[Batch], measure: bool) -> Result<Report, RunError> {
-        let mut report = Report { step: self.step + 1, rate: self.recipe.rate_at(self.step), ..Report::default() };
-        let mut sums: Vec<Option<Flat<A>>> = self.slots.iter().map(|_| None).collect();
         let share = 1.0 / batches.len().max(1) as f64;
-        for batch in batches {
-            let bindings = self.plan.bind(&batch.inputs)?;
-            let measured = measure && batch.number == batches.first().map_or(0, |first| first.number);
-            let pass = self.pass(batch, &bindings, measured);
-            report.loss += pass.loss * share;
-            if !pass.loss.is_finite() || !Self::norm(&pass.gradients).is_finite() {
-                let (what, place) = self.culprit(batch, &bindings, &pass.gradients);
-                return Err(RunError::NotFinite { step: report.step, what, place });
-            }
-            for (sum, gradient) in sums.iter_mut().zip(pass.gradients) {
-                *sum = match (sum.take(), gradient) {
-                    (Some(sum), Some(gradient)) => Some(sum + gradient),
-                    (sum, gradient) => sum.or(gradient),
-                };
-            }
-            for (node, activation) in pass.activations {
-                let Some(scope) = self.ends.get(&node).copied() else { continue };
-                let gradient = pass.at_ends.get(&node).map_or(0.0, |gradient| {
-                    let mean = (gradient.clone() * gradient.clone()).mean();
-                    number(mean)
-                });
-                report.blocks.push(BlockMoments { scope, node, activation: number(activation), gradient });
-            }
-        }
-        report.gradient_norm = Self::norm(&sums) * share;
-        let clipped = self.recipe.clip.map_or(1.0, |most| (most / (report.gradient_norm + 1e-6)).min(1.0));
-        self.apply(sums, share * clipped);
-        Ok(report)
+        let (report, sums) = self.gradients(batches, share, measure)?;
+        Ok(self.advance(report, sums, share))
     }
 
     fn parameters(&self) -> BTreeMap<String, HostTensor> {

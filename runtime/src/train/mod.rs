@@ -3,7 +3,7 @@
 //! ```text
 //! DataSet --batch--> noisy samples, what to say of them     (seed, number)
 //!         --loss--> weighted error, on a tape               (`perceptual`: as a frozen network sees it)
-//!         --learner--> gradients, AdamW, averages
+//!         --learner--> gradients, AdamW, averages           (`replicas`: on several devices)
 //!         --checkpoint--> states on disk
 //! ```
 //!
@@ -12,15 +12,20 @@
 
 mod batch;
 pub mod checkpoint;
+mod cuda;
+mod devices;
 mod learner;
 mod loss;
 mod observe;
 mod perceptual;
 mod recipe;
+#[cfg(any(test, feature = "cuda"))]
+mod replicas;
 mod rounding;
 mod segments;
 
 pub use batch::{Batch, Batches};
+pub use devices::Devices;
 pub use learner::{BlockMoments, Report, Trainer, open};
 pub use perceptual::{Distance, Perceptual};
 pub use recipe::{Precision, Recipe};
@@ -45,11 +50,22 @@ pub fn fit(
     data: &DataSet,
     recipe: &Recipe,
     perceptual: Option<&Perceptual>,
-    device: Device,
+    devices: &Devices,
+    from: Option<&Checkpoint>,
+    each: impl FnMut(&Report, &dyn Trainer) -> Result<ControlFlow<()>, RunError>,
+) -> Result<Box<dyn Trainer>, RunError> {
+    go_on(open(graph, recipe, perceptual, devices)?, graph, data, recipe, from, each)
+}
+
+/// Trains what has been opened.
+fn go_on(
+    mut trainer: Box<dyn Trainer>,
+    graph: &Arc<Graph>,
+    data: &DataSet,
+    recipe: &Recipe,
     from: Option<&Checkpoint>,
     mut each: impl FnMut(&Report, &dyn Trainer) -> Result<ControlFlow<()>, RunError>,
 ) -> Result<Box<dyn Trainer>, RunError> {
-    let mut trainer = open(graph, recipe, perceptual, device)?;
     if let Some(checkpoint) = from {
         trainer.restore(checkpoint.step, &checkpoint.tensors)?;
     }
@@ -94,14 +110,14 @@ pub fn experiment(
     from: Option<&Checkpoint>,
 ) -> Result<Experiment, RunError> {
     let mut found = Experiment::default();
-    let mut trainer = open(graph, recipe, None, Device::Cpu)?;
+    let mut trainer = open(graph, recipe, None, &Device::Cpu.into())?;
     if let Some(checkpoint) = from {
         trainer.restore(checkpoint.step, &checkpoint.tensors)?;
     }
     let start = trainer.parameters();
     let mut last = start.clone();
     let mut is_first = true;
-    let result = fit(graph, data, recipe, None, Device::Cpu, from, |report, trainer| {
+    let result = fit(graph, data, recipe, None, &Device::Cpu.into(), from, |report, trainer| {
         found.losses.push(report.loss);
         found.gradient_norms.push(report.gradient_norm);
         if std::mem::take(&mut is_first) {

@@ -281,9 +281,10 @@ mod tests {
         let data = DataSet { samples: samples(&Z), labels: None, classes: vec![], conditions: BTreeMap::new() };
         let recipe =
             Recipe { steps: 4, batch: 2, rate: 0.01, warmup: 0, precision: Precision::F32, ..Recipe::default() };
-        let start = crate::train::open(graph, &recipe, None, Device::Cpu).expect("the recipe is right").parameters();
+        let start =
+            crate::train::open(graph, &recipe, None, &Device::Cpu.into()).expect("the recipe is right").parameters();
         let mut losses = vec![];
-        let trainer = fit(graph, &data, &recipe, perceptual, Device::Cpu, None, |report, _| {
+        let trainer = fit(graph, &data, &recipe, perceptual, &Device::Cpu.into(), None, |report, _| {
             losses.push(report.loss);
             Ok(ControlFlow::Continue(()))
         });
