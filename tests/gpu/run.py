@@ -119,6 +119,44 @@ def emitted(report):
             report.add("emitted", program.name, False, why="the time is up")
 
 
+def gpus():
+    """How many there are."""
+    try:
+        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.count("GPU ")
+    except FileNotFoundError:
+        return 0
+
+
+def training(report):
+    """Losses and norms of gradients of a few updates beside those of the CPU, in f32, bf16, and on two GPUs."""
+    spec, data = ROOT / "specs" / "examples" / "digits_unet.arch", ROOT / "tests" / "data" / "digits.npz"
+    shared = ["--data", str(data), "--range", "0,16", "--steps", "8", "--batch", "16", "--accumulate", "4"]
+    shared += ["--lr", "1e-3", "--warmup", "0", "--sample-every", "0", "--watch-every", "0"]
+
+    def figures(*where):
+        with tempfile.TemporaryDirectory() as scratch:
+            _, why = report.archc("train", str(spec), *shared, *where, "--out", f"{scratch}/run")
+            if why:
+                return None, why
+            lines = (Path(scratch) / "run" / "metrics.jsonl").read_text().splitlines()
+            return np.array([[json.loads(line)[key] for key in ("loss", "gradient_norm")] for line in lines]), None
+
+    expected, why = figures("--device", "cpu")
+    if why:
+        return report.add("training", "cpu", False, why=why)
+    device = ["--device", report.options.device]
+    ways = {"f32": (device, 1e-3), "bf16": ([*device, "--dtype", "bf16"], 5e-2)}
+    if report.options.device == "cuda" and gpus() > 1:
+        ways["two GPUs"] = ([*device, "--devices", "0,1"], 1e-3)
+    for name, (where, tolerance) in ways.items():
+        found, why = figures(*where)
+        if why:
+            report.add("training", name, False, why=why)
+            continue
+        error = float(np.abs(found / expected - 1).max())
+        report.add("training", name, error <= tolerance, error=error)
+
+
 def sized(report):
     """Networks with their settings for the device."""
     for name, (spec, small) in LARGE.items():
@@ -242,10 +280,10 @@ def main():
     parser.add_argument("--seconds", type=float, default=540)
     parser.add_argument("--out", default="report.json")
     parser.add_argument("--emitted")
-    parser.add_argument("--only", choices=["conformance", "operators", "emitted", "speed"], action="append")
+    parser.add_argument("--only", choices=["conformance", "operators", "training", "emitted", "speed"], action="append")
     options = parser.parse_args()
     report = Report(options)
-    for part in [conformance, operators, emitted, speed]:
+    for part in [conformance, operators, training, emitted, speed]:
         if not options.only or part.__name__ in options.only:
             part(report)
     found = {"device": options.device, "seconds": time.monotonic() - report.start, "rows": report.rows}

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Everything that needs a CUDA machine, without cargo and network: conformance of the published networks, the comparison of
-# every operator with the CPU, emitted programs, and speed beside PyTorch. Writes report.json and prints a table.
+# every operator with the CPU, a few updates of training, emitted programs, and speed beside PyTorch. Writes report.json and
+# prints a table.
 #
 #     cargo build --release --features cuda     # where there is cargo
 #     tests/gpu/run.sh                          # where there is a GPU
