@@ -99,6 +99,9 @@ pub struct Build {
     /// Add a program that runs the model
     #[arg(long, conflicts_with = "stdout")]
     pub bin: bool,
+    /// Run layers on kernels for the CPU that are written with the crate, instead of on Burn's operations
+    #[arg(long, conflicts_with = "stdout")]
+    pub kernels: bool,
     /// Replace a folder that archc did not write
     #[arg(long, conflicts_with = "stdout")]
     pub force: bool,

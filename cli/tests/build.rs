@@ -62,6 +62,36 @@ fn a_crate_is_written_and_written_again() {
     }
 }
 
+/// Kernels are those of the runtime, with the libraries that it is built on.
+#[test]
+fn a_crate_can_bring_kernels() {
+    let folder = folder(NET);
+    let build = |more: &[&str]| {
+        let output = archc(folder.path(), &[&["build", "net.arch", "--out", "out"], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let out = folder.path().join("out");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).expect("a file");
+    build(&["--kernels"]);
+    assert!(read("src/lib.rs").contains("pub mod kernels;"));
+    assert!(read("src/model.rs").contains("impl<B: Kernels> Net<B>"));
+    for name in names(&out.join("src/kernels")) {
+        let text = read(&format!("src/kernels/{name}"));
+        assert!(!text.contains("cfg(test)") && !text.contains("archc_"), "{name} is not whole by itself");
+    }
+    let workspace = include_str!("../../Cargo.toml");
+    let manifest = read("Cargo.toml");
+    let libraries =
+        manifest.lines().filter(|line| ["gemm", "multiversion", "rayon"].iter().any(|own| line.starts_with(own)));
+    let libraries: Vec<&str> = libraries.collect();
+    assert_eq!(libraries.len(), 3, "{manifest}");
+    for line in libraries {
+        assert!(workspace.contains(line), "{line} is another version than that of the runtime");
+    }
+    build(&[]);
+    assert!(!out.join("src/kernels").exists() && !read("Cargo.toml").contains("gemm"));
+}
+
 /// The script that trains a PyTorch package starts from the same recipe as `archc train`.
 #[test]
 fn a_package_trains_as_archc_does() {
@@ -127,6 +157,8 @@ fn what_cannot_be_built_is_said_and_leaves_nothing_behind() {
     refuses(path, &["build", "net.arch", "--out", "net.arch"], "this is a file");
     refuses(path, &["build", "net.arch", "--out", "new", "--burn", "0.9"], "0.21");
     refuses(path, &["build", "net.arch", "--out", "new", "--target", "pytorch", "--bin"], "only crates on Burn");
+    refuses(path, &["build", "net.arch", "--out", "new", "--target", "pytorch", "--kernels"], "only crates on Burn");
+    refuses(path, &["build", "net.arch", "--stdout", "--kernels"], "cannot be used with");
     refuses(path, &["build", "net.arch"], "--out");
     refuses(path, &["build", "none.arch", "--out", "new"], "there is no such file");
     refuses(path, &["build", "net.arch#Other", "--out", "new"], "there is no model or preset");

@@ -39,8 +39,11 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("a file");
 }
 
+/// Networks that are also written with kernels: maps, convolutions, both norms, every kind of attention.
+const WITH_KERNELS: [&str; 4] = ["clip_vit_l_text", "dit_s_2", "pixart_alpha", "sd15_unet"];
+
 /// Writes the modules of a network and the test that compares them.
-fn emit(id: &str, folder: &Path) -> Result<(), String> {
+fn emit(id: &str, kernels: bool, folder: &Path) -> Result<(), String> {
     let case = std::fs::read_to_string(root().join("tests/reference/tiny").join(id).join("spec.yaml"));
     let case: Case = serde_yaml::from_str(&case.expect("a description")).expect("a description");
     let settings: Vec<_> = case
@@ -55,7 +58,7 @@ fn emit(id: &str, folder: &Path) -> Result<(), String> {
     let compiled = compile(&case.spec, Some(id), &settings, &specs, &Options::default()).expect("a model");
     let graph = compiled.graph.expect("a graph");
     // Gradients are compared without random masks.
-    let options = Emit { masks: false, ..Emit::default() };
+    let options = Emit { masks: false, kernels, ..Emit::default() };
     let sources = sources(&graph, &compiled.program, options).map_err(|error| format!("{id}: {error}"))?;
     let mut checks = String::new();
     let mut arguments = vec![];
@@ -81,8 +84,9 @@ fn emit(id: &str, folder: &Path) -> Result<(), String> {
         .collect();
     let count: u64 = graph.parameters.iter().map(|parameter| parameter.elements()).sum();
     let model = &sources.model;
+    let kernels = if kernels { "use super::kernels;\n" } else { "" };
     let module = format!(
-        "pub mod model;\npub mod ops;\npub mod weights;\n\nuse archc_emitted::{{B, Case}};\n
+        "pub mod model;\npub mod ops;\npub mod weights;\n\nuse archc_emitted::{{B, Case}};\n{kernels}
 const NAMES: &[(&str, &str)] = &[\n{}];\n
 pub fn check() {{
     let mut case = Case::open(\"{id}\");
@@ -97,6 +101,9 @@ pub fn check() {{
     write(&folder.join("model.rs"), &sources.modules);
     write(&folder.join("ops.rs"), &sources.ops);
     write(&folder.join("weights.rs"), &sources.weights);
+    for (name, text) in &sources.kernels {
+        write(&folder.with_file_name("kernels").join(name), text);
+    }
     Ok(())
 }
 
@@ -109,17 +116,22 @@ fn emitted_networks_are_the_released_ones() {
     let folder = target().join("emitted");
     let (mut modules, mut problems) = (String::new(), vec![]);
     let only = std::env::var("ARCHC_ONLY").ok();
-    for id in ids() {
-        if only.as_ref().is_some_and(|only| !only.split(',').any(|own| own == id)) {
-            continue;
-        }
-        if let Err(problem) = emit(&id, &folder.join(&id)) {
+    let mut emitted: Vec<(String, bool)> = ids().into_iter().map(|id| (id, false)).collect();
+    emitted.extend(WITH_KERNELS.map(|id| (id.to_owned(), true)));
+    emitted.retain(|(id, _)| only.as_ref().is_none_or(|only| only.split(',').any(|own| own == id)));
+    for (id, kernels) in &emitted {
+        let name = if *kernels { format!("{id}_with_kernels") } else { id.clone() };
+        if let Err(problem) = emit(id, *kernels, &folder.join(&name)) {
             problems.push(problem);
             continue;
         }
-        let path = folder.join(&id).join("mod.rs");
-        let _ = writeln!(modules, "#[path = {path:?}]\nmod {id};\n");
-        let _ = writeln!(modules, "#[test]\nfn {id}_equals_the_released_code() {{\n    {id}::check();\n}}\n");
+        let path = folder.join(&name).join("mod.rs");
+        let _ = writeln!(modules, "#[path = {path:?}]\nmod {name};\n");
+        let _ = writeln!(modules, "#[test]\nfn {name}_equals_the_released_code() {{\n    {name}::check();\n}}\n");
+    }
+    if emitted.iter().any(|(_, kernels)| *kernels) {
+        let path = folder.join("kernels").join("mod.rs");
+        let _ = writeln!(modules, "#[path = {path:?}]\npub mod kernels;\n");
     }
     write(&folder.join("networks.rs"), &modules);
     assert!(cargo("test", &folder, &[]), "emitted networks do not compile or are not the same");

@@ -15,6 +15,9 @@ pub fn run(options: &Build) -> Result<Outcome, String> {
     if options.bin && options.emitted != Emitted::Burn {
         return Err("`--bin`: only crates on Burn have a program".to_owned());
     }
+    if options.kernels && options.emitted != Emitted::Burn {
+        return Err("`--kernels`: only crates on Burn can run on them".to_owned());
+    }
     if let Some(folder) = &options.out {
         files::may_replace(folder, options.force)?;
     }
@@ -32,7 +35,7 @@ pub fn run(options: &Build) -> Result<Outcome, String> {
 }
 
 fn burn(options: &Build, version: Version) -> rust::Options {
-    rust::Options { version, program: options.bin, ..rust::Options::default() }
+    rust::Options { version, program: options.bin, kernels: options.kernels, ..rust::Options::default() }
 }
 
 fn single(options: &Build, version: Version, graph: &Graph, program: &Program) -> Result<String, EmitError> {

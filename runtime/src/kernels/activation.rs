@@ -1,8 +1,7 @@
 //! Activation functions: one pass over memory, where a composition takes up to six, in vectors and threads.
 
 use super::simd::{self, Pairwise, Unary, exp, normal_cdf, sigmoid, tanh};
-use super::{Own, flex};
-use archc_compiler::ops::activation::Function;
+use super::{Function, Own, flex};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;

@@ -5,6 +5,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::TensorMetadata;
 use burn::tensor::ops::FloatTensor;
 use burn_autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn_flex::FlexTensor;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -59,6 +60,11 @@ fn step(update: Update, [parameter, mean, square]: [&mut [f32]; 3], grad: &[f32]
 /// Elements that a thread takes at a time.
 const GRAIN: usize = 16 * 1024;
 
+/// The elements in C order, without a copy where nothing else has them.
+fn into_elements(tensor: FlexTensor) -> Vec<f32> {
+    flex::contiguous(tensor).into_data().into_vec::<f32>().unwrap_or_default()
+}
+
 impl AdamWKernel for Flex {
     fn adamw(update: Update, moving: Moving<Self>, grad: FloatTensor<Self>) -> Moving<Self> {
         if !moving.iter().chain([&grad]).all(Self::has_kernels) {
@@ -66,7 +72,7 @@ impl AdamWKernel for Flex {
         }
         let grad = flex::contiguous(grad);
         let shape = grad.shape();
-        let [mut parameter, mut mean, mut square] = moving.map(flex::into_elements);
+        let [mut parameter, mut mean, mut square] = moving.map(into_elements);
         let chunks = parameter.par_chunks_mut(GRAIN).zip(mean.par_chunks_mut(GRAIN));
         let chunks = chunks.zip(square.par_chunks_mut(GRAIN)).zip(flex::elements(&grad).par_chunks(GRAIN));
         chunks.for_each(|(((parameter, mean), square), grad)| {

@@ -19,11 +19,6 @@ pub(super) fn own_elements(tensor: &mut FlexTensor) -> Option<&mut [f32]> {
     tensor.try_storage_mut::<f32>()?.get_mut(start..end)
 }
 
-/// The elements in C order, without a copy where nothing else has them.
-pub(super) fn into_elements(tensor: FlexTensor) -> Vec<f32> {
-    contiguous(tensor).into_data().into_vec::<f32>().unwrap_or_default()
-}
-
 /// Whether the kernels, which know 32-bit floats, serve for it.
 pub(super) fn is_f32(tensor: &FlexTensor) -> bool {
     tensor.dtype() == DType::F32

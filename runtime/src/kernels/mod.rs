@@ -20,6 +20,7 @@ mod simd;
 #[cfg(test)]
 mod testing;
 
+pub use archc_compiler::ops::activation::Function;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;

@@ -124,6 +124,7 @@ pub(super) fn assemble(graph: &Graph, sources: &Sources, options: Options) -> Re
         ("src/weights.rs".to_owned(), sources.weights.clone()),
         ("tests/model.rs".to_owned(), test(graph, sources, &name)?),
     ];
+    files.extend(sources.kernels.iter().map(|(name, text)| (format!("src/kernels/{name}"), text.clone())));
     if options.program {
         files.push(("src/main.rs".to_owned(), program(graph, sources, &name)));
     }
@@ -132,7 +133,8 @@ pub(super) fn assemble(graph: &Graph, sources: &Sources, options: Options) -> Re
 
 /// The name of a package: a word that starts with a letter and is no word of Rust, nor the name of a crate it needs.
 pub fn package_name(name: &str) -> String {
-    const TAKEN: [&str; 9] = ["test", "core", "std", "alloc", "burn", "burn_flex", "burn_store", "build", "deps"];
+    const TAKEN: [&str; 11] =
+        ["test", "core", "std", "alloc", "burn", "burn_flex", "burn_store", "build", "deps", "gemm", "rayon"];
     let name = crate::emit::names::field_name(name);
     let plain = name.trim_start_matches('_');
     let is_word = syn::parse_str::<proc_macro2::Ident>(plain).is_ok() && !TAKEN.contains(&plain);
@@ -141,18 +143,22 @@ pub fn package_name(name: &str) -> String {
 
 fn manifest(name: &str, options: Options) -> String {
     let burn = options.version.requirement();
+    let (features, kernels) = match options.kernels {
+        true => ("\n[features]\ncuda = [\"burn/cuda\"]\n", KERNELS.replace("$BURN", burn)),
+        false => ("", String::new()),
+    };
     format!(
         r#"[package]
 name = "{name}"
 version = "0.1.0"
 edition = "2024"
-
+{features}
 [dependencies]
 burn = {{ version = "{burn}", default-features = false, features = ["std", "autodiff", "flex", "simd"] }}
 # Threads and wide instructions on the CPU.
 burn-flex = {{ version = "{burn}", default-features = false, features = ["std", "simd", "rayon", "x86-v4"] }}
 burn-store = {{ version = "{burn}", default-features = false, features = ["std", "safetensors"] }}
-
+{kernels}
 # The tensor library is unusable without optimisation.
 [profile.dev.package."*"]
 opt-level = 3
@@ -163,10 +169,19 @@ debug = false
     )
 }
 
+/// What kernels are built on.
+const KERNELS: &str = r#"# Kernels: gradients, matrix products, threads, and loops for several widths of vectors.
+burn-autodiff = { version = "$BURN", default-features = false, features = ["std"] }
+gemm = { version = "0.19", default-features = false, features = ["std", "rayon", "x86-v4"] }
+multiversion = "0.9"
+rayon = "1.12"
+"#;
+
 fn library(graph: &Graph, sources: &Sources) -> String {
     let model = &sources.model;
+    let kernels = if sources.kernels.is_empty() { "" } else { "pub mod kernels;\n" };
     format!(
-        "{}\npub mod model;\npub mod ops;\npub mod weights;\n\npub use model::{{{model}, {model}Config}};\n",
+        "{}\n{kernels}pub mod model;\npub mod ops;\npub mod weights;\n\npub use model::{{{model}, {model}Config}};\n",
         about(graph)
     )
 }
@@ -327,6 +342,10 @@ fn main() -> Result<(), Box<dyn Error>> {{
 fn readme(graph: &Graph, sources: &Sources, name: &str, options: Options) -> String {
     let model = &sources.model;
     let run = if options.program { "cargo run --release -- weights.safetensors\n" } else { "" };
+    let kernels = match options.kernels {
+        true => "| `src/kernels` | the kernels that layers run on on a CPU; other devices run Burn's operations |\n",
+        false => "",
+    };
     format!(
         r#"# {name}
 
@@ -351,7 +370,7 @@ Weights are read by their published names from safetensors files.
 |---|---|
 | `src/model.rs` | the model and its blocks |
 | `src/ops.rs` | what Burn lacks |
-| `src/weights.rs` | loading of published weights |
+{kernels}| `src/weights.rs` | loading of published weights |
 | `tests/model.rs` | parameter count and a forward pass |
 
 Written by archc from a spec; it is yours to change, and depends on nothing but Burn.

@@ -80,6 +80,23 @@ impl Call<'_, '_> {
         }
     }
 
+    /// Whether layers run on kernels that come with the crate.
+    pub fn has_kernels(&self) -> bool {
+        self.context.options.kernels
+    }
+
+    /// Which of two operands has fewer axes than the result, where a kernel spreads it over them.
+    pub fn smaller(&self) -> Option<usize> {
+        let result = self.result().kind;
+        let lacks = |at: usize| !missing_axes(self.operand_kind(at), result).is_empty();
+        match (lacks(0), lacks(1)) {
+            (true, false) => Some(0),
+            (false, true) => Some(1),
+            _ => None,
+        }
+        .filter(|_| self.has_kernels())
+    }
+
     /// The place of an axis in the result, the batch being the first.
     pub fn axis(&self, axis: Axis) -> TokenStream {
         whole(self.result().axis(axis).map_or(0, |at| at + 1) as u64)

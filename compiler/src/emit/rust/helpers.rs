@@ -2,15 +2,17 @@
 
 use indexmap::IndexSet;
 
+/// Name, source, and the other helpers it calls.
+type Helper = (&'static str, &'static str, &'static [&'static str]);
+
 macro_rules! helpers {
-    ($($name:literal => [$($needs:literal),*]),* $(,)?) => {
-        /// Name, source, and the other helpers it calls.
-        const HELPERS: &[(&str, &str, &[&str])] =
-            &[$(($name, include_str!(concat!("helpers/", $name, ".rs")), &[$($needs),*])),*];
+    ($folder:literal: $($name:literal => [$($needs:literal),*]),* $(,)?) => {
+        &[$(($name, include_str!(concat!($folder, $name, ".rs")), &[$($needs),*])),*]
     };
 }
 
-helpers! {
+const HELPERS: &[Helper] = helpers! {
+    "helpers/":
     "linear" => [],
     "new_linear" => [],
     "new_conv1d" => [],
@@ -65,28 +67,64 @@ helpers! {
     "end_token" => ["first_token"],
     "end_token_of" => ["first_token"],
     "first_token" => [],
-}
+};
+
+/// Helpers of crates with kernels, in place of those of the same name or by themselves.
+const WITH_KERNELS: &[Helper] = helpers! {
+    "helpers/kernels/":
+    "linear" => ["primitive", "tensor"],
+    "conv2d" => ["primitive", "tensor"],
+    "attend" => ["primitive", "tensor"],
+    "activation" => ["primitive", "tensor"],
+    "layer_norm" => ["normalize"],
+    "affine_layer_norm" => ["layer_norm", "normalize"],
+    "group_norm" => ["normalize"],
+    "affine_group_norm" => ["group_norm", "normalize"],
+    "normalize" => ["primitive", "tensor"],
+    "add" => ["primitive", "tensor"],
+    "multiply" => ["primitive", "tensor"],
+    "primitive" => [],
+    "tensor" => [],
+};
 
 /// Items of Burn that helpers name, and where they are.
 const ITEMS: &[(&str, &[&str])] = &[
+    ("super::kernels", &["Function", "Kernels"]),
+    ("super::kernels::attention", &["Heads"]),
+    ("super::kernels::broadcast", &["Binary", "Spread"]),
+    ("super::kernels::conv2d", &["Window"]),
+    ("super::kernels::norm", &["Rows"]),
     ("burn::module", &["Initializer", "Param"]),
     ("burn::nn::conv", &["Conv1d", "Conv1dConfig", "Conv2d", "Conv2dConfig", "Conv3d", "Conv3dConfig"]),
-    ("burn::nn", &["Linear", "LinearConfig", "RmsNorm"]),
+    ("burn::nn", &["GroupNorm", "LayerNorm", "Linear", "LinearConfig", "PaddingConfig2d", "RmsNorm"]),
+    ("burn::tensor", &["TensorPrimitive"]),
+    ("burn::tensor::ops", &["FloatTensor"]),
 ];
 
 /// The module with the helpers of those names and all that they call, in the order of the list.
-pub(super) fn file(names: &IndexSet<&'static str>) -> String {
+pub(super) fn file(names: &IndexSet<&'static str>, kernels: bool) -> String {
+    let own: &[Helper] = if kernels { WITH_KERNELS } else { &[] };
+    let is_replaced = |(name, ..): &&Helper| !own.iter().any(|(other, ..)| other == name);
+    let helpers: Vec<&Helper> = HELPERS.iter().filter(is_replaced).chain(own).collect();
     let mut wanted = names.clone();
+    // Which of them need a backend that has kernels.
+    let mut runs_kernels: Vec<&str> = own.iter().map(|(name, ..)| *name).collect();
     // Helpers call those that are further down or up the list; a few rounds reach all.
     for _ in 0..4 {
-        for (name, _, needs) in HELPERS {
+        for (name, _, needs) in &helpers {
             if wanted.contains(name) {
                 wanted.extend(needs.iter().copied());
             }
+            if needs.iter().any(|need| runs_kernels.contains(need)) && !runs_kernels.contains(name) {
+                runs_kernels.push(*name);
+            }
         }
     }
-    let sources: Vec<&str> =
-        HELPERS.iter().filter(|(name, ..)| wanted.contains(name)).map(|(_, source, _)| *source).collect();
+    let source = |(name, source, _): &&Helper| {
+        let is_plain = !runs_kernels.contains(name) || matches!(*name, "primitive" | "tensor");
+        if is_plain { (*source).to_owned() } else { source.replace("B: Backend", "B: Kernels") }
+    };
+    let sources: Vec<String> = helpers.iter().filter(|(name, ..)| wanted.contains(name)).map(source).collect();
     let body = sources.join("\n");
     let mut uses = String::new();
     for (path, items) in ITEMS {

@@ -5,6 +5,7 @@ mod files;
 mod format;
 mod forward;
 mod helpers;
+mod kernels;
 mod layers;
 mod module;
 mod numbers;
@@ -33,11 +34,13 @@ pub struct Options {
     pub program: bool,
     /// Whether labels, elements and paths are dropped at random in training.
     pub masks: bool,
+    /// Whether layers run on kernels for the CPU that come with the crate, instead of on Burn's operations.
+    pub kernels: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { version: Version::default(), program: false, masks: true }
+        Self { version: Version::default(), program: false, masks: true, kernels: false }
     }
 }
 
@@ -67,6 +70,8 @@ pub struct Sources {
     pub modules: String,
     /// What Burn lacks.
     pub ops: String,
+    /// Files of the module with kernels, by name; none unless they are asked for.
+    pub kernels: Vec<(String, String)>,
     /// Loading a checkpoint.
     pub weights: String,
     pub checkpoint: Checkpoint,
@@ -78,8 +83,9 @@ pub fn emit(graph: &Graph, program: &Program, options: Options) -> Result<Crate,
     files::assemble(graph, &sources, options)
 }
 
-/// Writes a network as one file of three modules.
+/// Writes a network as one file of three modules, without kernels.
 pub fn emit_single(graph: &Graph, program: &Program, options: Options) -> Result<String, EmitError> {
+    let options = Options { kernels: false, ..options };
     let sources = sources(graph, program, options)?;
     Ok(files::single(graph, &sources))
 }
@@ -112,7 +118,8 @@ pub fn sources(graph: &Graph, program: &Program, options: Options) -> Result<Sou
         model: root,
         inputs: inputs.collect(),
         modules,
-        ops: helpers::file(&context.helpers),
+        ops: helpers::file(&context.helpers, options.kernels),
+        kernels: if options.kernels { kernels::files() } else { vec![] },
         weights: files::weights(graph, &structure, &checkpoint),
         checkpoint,
     })
@@ -198,6 +205,11 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// What a backend has to be for code that runs layers.
+    fn backend(&self) -> TokenStream {
+        if self.options.kernels { quote!(Kernels) } else { quote!(Backend) }
+    }
+
     fn needs_device(&self, module: &Module) -> bool {
         needs_device(self.graph, self.structure, module)
     }
@@ -226,6 +238,12 @@ impl<'a> Context<'a> {
         }
         uses.sort_keys();
         let mut lines = vec![];
+        match (used("Function"), used("Kernels")) {
+            (true, true) => lines.push("use super::kernels::{Function, Kernels};".to_owned()),
+            (true, false) => lines.push("use super::kernels::Function;".to_owned()),
+            (false, true) => lines.push("use super::kernels::Kernels;".to_owned()),
+            (false, false) => {}
+        }
         if !self.helpers.is_empty() && used("ops") {
             lines.push("use super::ops;".to_owned());
         }

@@ -43,6 +43,7 @@ pub(super) fn items(context: &mut Context<'_>, module: &Module) -> Result<TokenS
     let documentation = docs(&module.docs);
     let config_docs = docs(&format!("Hyperparameters of [`{}`].", module.name));
     let init_docs = docs(&format!("A new [`{}`], initialised as the spec says.", module.name));
+    let runs = context.backend();
     let device = if has_backend { quote!(, device: &B::Device) } else { quote!() };
     let derives = if has_backend { quote!(#[derive(Module, Debug)]) } else { quote!(#[derive(Module, Clone, Debug)]) };
     context.import("Config");
@@ -52,9 +53,12 @@ pub(super) fn items(context: &mut Context<'_>, module: &Module) -> Result<TokenS
     } else {
         let (signature, statements) = (signature(context, module, &quote!(&self,)), body.statements);
         let documentation = forward_docs(context, module);
-        let own_backend = if has_backend { quote!() } else { quote!(<B: Backend>) };
+        let (whole, own_backend) = match has_backend {
+            true => (quote!(<B: #runs>), quote!()),
+            false => (quote!(), quote!(<B: #runs>)),
+        };
         quote! {
-            impl #generics #name #own {
+            impl #whole #name #own {
                 #documentation
                 pub fn forward #own_backend #signature { #statements }
             }
@@ -92,10 +96,10 @@ fn function(context: &mut Context<'_>, module: &Module) -> Result<TokenStream, E
     let body = forward::body(context, module)?;
     let name = ident(&field_name(&module.name));
     let (signature, statements) = (signature(context, module, &quote!()), body.statements);
-    let documentation = docs(&module.docs);
+    let (documentation, runs) = (docs(&module.docs), context.backend());
     Ok(quote! {
         #documentation
-        pub fn #name<B: Backend> #signature { #statements }
+        pub fn #name<B: #runs> #signature { #statements }
     })
 }
 

@@ -24,7 +24,11 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
         Op::Activation(activation) => function(activation.function, &x, at.context),
         Op::Add(_) => {
             let (a, b) = (at.aligned(0), at.aligned(1));
-            quote!(#a + #b)
+            match at.smaller() {
+                Some(0) => at.helper("add", quote!(#b, #a)),
+                Some(_) => at.helper("add", quote!(#a, #b)),
+                None => quote!(#a + #b),
+            }
         }
         Op::Affine(affine) => {
             let (scale, shift) = (at.number("scale"), at.number("shift"));
@@ -58,6 +62,10 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
         Op::Conv1d(_) => {
             let layer = at.layer()?;
             quote!(#layer.forward(#x.swap_dims(1, 2)).swap_dims(1, 2))
+        }
+        Op::Conv2d(_) if at.has_kernels() => {
+            let layer = at.layer()?;
+            at.helper("conv2d", quote!(&#layer, #x))
         }
         Op::Conv2d(_) | Op::MpConv2d(_) | Op::MpLinear(_) => {
             let layer = at.layer()?;
@@ -111,7 +119,10 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
             let x = if swapped { quote!(#x.swap_dims(1, 2)) } else { x };
             let y = if norm.affine {
                 let layer = at.layer()?;
-                quote!(#layer.forward(#x))
+                match at.has_kernels() {
+                    true => at.helper("affine_group_norm", quote!(&#layer, #x)),
+                    false => quote!(#layer.forward(#x)),
+                }
             } else {
                 let (groups, eps) = (at.number("groups"), at.number("eps"));
                 at.helper("group_norm", quote!(#x, #groups, #eps))
@@ -124,7 +135,10 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
             at.helper("indices", quote!(#count, #device))
         }
         Op::LayerNorm(norm) => {
-            if norm.affine {
+            if norm.affine && at.has_kernels() {
+                let (layer, eps) = (at.layer()?, at.number("eps"));
+                at.helper("affine_layer_norm", quote!(&#layer, #x, #eps))
+            } else if norm.affine {
                 let layer = at.layer()?;
                 quote!(#layer.forward(#x))
             } else {
@@ -135,13 +149,17 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
         Op::Linear(_) => {
             let layer = at.layer()?;
             match at.operand_kind(0) {
-                Kind::Vector => quote!(#layer.forward(#x)),
+                Kind::Vector if !at.has_kernels() => quote!(#layer.forward(#x)),
                 _ => at.helper("linear", quote!(&#layer, #x)),
             }
         }
         Op::Multiply(_) => {
             let (a, b) = (at.aligned(0), at.aligned(1));
-            quote!(#a * #b)
+            match at.smaller() {
+                Some(0) => at.helper("multiply", quote!(#b, #a)),
+                Some(_) => at.helper("multiply", quote!(#a, #b)),
+                None => quote!(#a * #b),
+            }
         }
         Op::Parameter(_) => {
             let layer = at.layer()?;
@@ -242,6 +260,10 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
 
 /// A function of one value.
 fn function(function: Function, x: &TokenStream, context: &mut Context<'_>) -> TokenStream {
+    if context.options.kernels {
+        let name = quote::format_ident!("{function:?}");
+        return context.helper("activation", &quote!(#x, Function::#name));
+    }
     let activation = |name: &str| {
         let name = quote::format_ident!("{name}");
         quote!(activation::#name(#x))

@@ -720,6 +720,8 @@ const RESERVED: &[&str] = &[
     "DropLabel",
     "MpLinear",
     "MpConv2d",
+    "Function",
+    "Kernels",
     "Resample",
     "Initializer",
     "Vec",

@@ -1,0 +1,7 @@
+/// A sum with what has one element for some axes of `x`.
+pub fn add<B: Kernels, const D: usize>(x: Tensor<B, D>, small: Tensor<B, D>) -> Tensor<B, D> {
+    match Spread::of(&x.dims(), &small.dims()) {
+        Some(spread) => tensor(B::broadcast(Binary::Add, spread, primitive(x), primitive(small))),
+        None => x + small,
+    }
+}
