@@ -644,7 +644,14 @@ mod run {
             &["run", "specs/dit.arch", "--set", "depth=4", "--set", "dim=256", "--set", "heads=4"],
         )
         .expect(CLEAN);
-        for words in ["DiT", "parameters", "forward pass in", "is exactly zero: the spec initialises its last layer"] {
+        for words in [
+            "DiT",
+            "parameters",
+            "forward pass in",
+            "predicted",
+            "measured",
+            "is exactly zero: the spec initialises its last layer",
+        ] {
             assert!(run.out.contains(words), "no `{words}` in:\n{}", run.out);
         }
     }

@@ -1,6 +1,6 @@
 //! `archc bench`
 
-use super::run::{draw_inputs, fits_memory, passes, read_inputs};
+use super::run::{draw_inputs, fits_memory, memory, passes, read_inputs};
 use crate::args::{Bench, ReportFormat};
 use crate::{Outcome, output, target};
 use archc_compiler::analysis::cost::{Costs, Unbound};
@@ -136,12 +136,12 @@ fn least(options: &Bench, graph: &Graph, sizes: &Sizes, batch: usize) -> Result<
 
 fn text(report: &Report) -> String {
     let milliseconds = |seconds: f64| format!("{:.1} ms", seconds * 1e3);
-    let measured = report.measured_memory.map_or("unknown".to_owned(), output::bytes);
+    let need = Need { parameters: report.predicted_parameters, values: report.predicted_values };
     format!(
         "{}, batch {}, {} parameters, there after {:.2} s\n\
          {}: {} (median of {}, {} to {}), {:.1} samples/s\n\
          {}FLOP/s, {:.0} % of the {}FLOP/s of a matrix product\n\
-         memory: {} predicted, {} for parameters and {} for values; {} measured for the process\n",
+         {}\n",
         report.model,
         report.batch,
         output::count(report.parameters),
@@ -155,9 +155,6 @@ fn text(report: &Report) -> String {
         output::count(report.flop_per_s as u64),
         100.0 * report.flop_per_s / report.matmul_flop_per_s,
         output::count(report.matmul_flop_per_s as u64),
-        output::bytes(report.predicted_parameters + report.predicted_values),
-        output::bytes(report.predicted_parameters),
-        output::bytes(report.predicted_values),
-        measured,
+        memory(need, report.measured_memory),
     )
 }

@@ -8,6 +8,7 @@ use archc_compiler::dim::Sizes;
 use archc_compiler::ir::{Graph, NodeId};
 use archc_compiler::suggest::did_you_mean;
 use archc_compiler::words::short;
+use archc_runtime::bench::peak_memory;
 use archc_runtime::memory::Need;
 use archc_runtime::plan::{Bindings, Plan};
 use archc_runtime::tensors::{self, TensorFile};
@@ -38,7 +39,8 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
         }
     };
     let bindings = plan.bind(&inputs).map_err(|error| error.to_string())?;
-    fits_memory(options.device, Need::of_evaluation(&graph, &bindings.sizes, bindings.batch, !options.no_opt))?;
+    let need = Need::of_evaluation(&graph, &bindings.sizes, bindings.batch, !options.no_opt);
+    fits_memory(options.device, need.clone())?;
     output::print(&summary(&graph, &bindings.sizes));
 
     let weights = options.weights.as_deref().map(TensorFile::open).transpose().map_err(|error| error.to_string())?;
@@ -48,6 +50,8 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
         .map_err(|error| error.to_string())?;
     session.materialize();
     let what = if weights.is_some() { "loaded" } else { "initialised" };
+    // The file is mapped into memory while it is open.
+    drop(weights);
     output::line(format!("{what} in {:.2} s, batch {}", start.elapsed().as_secs_f64(), bindings.batch));
 
     let request = Request {
@@ -56,7 +60,12 @@ pub fn run(options: &Run) -> Result<Outcome, String> {
         keep: kept.iter().flat_map(|(_, nodes)| nodes.iter().copied()).collect(),
     };
     let response = session.run(&request).map_err(|error| error.to_string())?;
-    output::line(format!("forward pass in {:.1} ms\n", response.time.as_secs_f64() * 1e3));
+    output::line(format!("forward pass in {:.1} ms", response.time.as_secs_f64() * 1e3));
+    // Gradients and values that are kept are not part of the prediction.
+    if let (Ok(need), false, []) = (need, options.gradients, &*kept) {
+        output::line(memory(need, peak_memory()));
+    }
+    output::line(String::new());
     output::print(&statistics(&graph, &response));
     output::print(&zero_remark(&graph, &response));
     if let Some(path) = &options.output {
@@ -79,6 +88,17 @@ pub fn fits_memory(device: Device, need: Result<Need, Unbound>) -> Result<(), St
         (Device::Cpu, Ok(need)) => need.check().map_err(|error| error.to_string()),
         _ => Ok(()),
     }
+}
+
+/// What was predicted to be in memory at once, beside what was.
+pub fn memory(need: Need, measured: Option<u64>) -> String {
+    format!(
+        "memory: {} predicted, {} for parameters and {} for values; {} measured for the process",
+        output::bytes(need.total()),
+        output::bytes(need.parameters),
+        output::bytes(need.values),
+        measured.map_or("unknown".to_owned(), output::bytes),
+    )
 }
 
 /// Says before a long run that its result could not be written.
