@@ -23,7 +23,7 @@ pub(super) use with_gpus::open;
 #[cfg(feature = "cuda")]
 mod with_gpus {
     use super::super::learner::Learner;
-    use super::super::replicas::{Exchange, Replicas};
+    use super::super::replicas::{End, Exchange, Replicas};
     use super::*;
     use crate::kernels::Cuda;
     use crate::session::{find_driver, find_library};
@@ -59,7 +59,7 @@ mod with_gpus {
         let ids: Vec<DeviceId> = devices.iter().map(DeviceOps::id).collect();
         let opening = |device: CudaDevice| {
             let (graph, recipe, perceptual) = (graph.clone(), recipe.clone(), perceptual.cloned());
-            let exchange: Box<dyn Exchange<Cuda>> = Box::new(Nccl { devices: ids.clone() });
+            let exchange: End<OnTape> = Box::new(Nccl { devices: ids.clone() });
             (move || Learner::<OnTape>::new(&graph, &recipe, perceptual.as_ref(), device), exchange)
         };
         Ok(Box::new(Replicas::open(devices.into_iter().map(opening).collect())?))

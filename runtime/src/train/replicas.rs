@@ -18,7 +18,7 @@ use crate::error::RunError;
 use crate::host::HostTensor;
 use crate::kernels::Tape;
 use burn::tensor::Tensor;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -30,10 +30,13 @@ pub(super) trait Exchange<B: Backend>: Send {
     fn sum(&mut self, tensors: Vec<Tensor<B, 1>>) -> Vec<Tensor<B, 1>>;
 }
 
+/// One end of an exchange.
+pub(super) type End<A> = Box<dyn Exchange<<A as AutodiffBackend>::InnerBackend>>;
+
 /// A learner with what it has found since its last step.
 struct Replica<A: Tape> {
     learner: Learner<A>,
-    exchange: Box<dyn Exchange<A::InnerBackend>>,
+    exchange: End<A>,
     found: Option<(Report, Gradients<A>)>,
 }
 
@@ -118,11 +121,11 @@ fn answer<R>(answered: &Receiver<R>) -> Result<R, RunError> {
 
 impl<A: Tape + 'static> Replicas<A> {
     /// One replica for each way to open one, each with its end of an exchange.
-    pub fn open<F>(openings: Vec<(F, Box<dyn Exchange<A::InnerBackend>>)>) -> Result<Self, RunError>
+    pub fn open<F>(openings: Vec<(F, End<A>)>) -> Result<Self, RunError>
     where
         F: FnOnce() -> Result<Learner<A>, RunError> + Send + 'static,
     {
-        let start = |(number, (open, exchange)): (usize, (F, Box<dyn Exchange<A::InnerBackend>>))| {
+        let start = |(number, (open, exchange)): (usize, (F, End<A>))| {
             Worker::start(number, move || Ok(Replica { learner: open()?, exchange, found: None }))
         };
         let started = openings.into_iter().enumerate().map(start).collect::<Result<Vec<_>, _>>()?;
@@ -257,8 +260,7 @@ mod tests {
     fn replicas(count: usize) -> Box<dyn Trainer> {
         let (all, barrier) = (Arc::new(Mutex::new(vec![vec![]; count])), Arc::new(Barrier::new(count)));
         let opening = |own: usize| {
-            let exchange: Box<dyn Exchange<Flex>> =
-                Box::new(Shared { own, all: all.clone(), barrier: barrier.clone() });
+            let exchange: End<OnTape> = Box::new(Shared { own, all: all.clone(), barrier: barrier.clone() });
             (|| Learner::<OnTape>::new(&graph(), &recipe(), None, Default::default()), exchange)
         };
         Box::new(Replicas::open((0..count).map(opening).collect()).expect("they open"))
@@ -339,7 +341,7 @@ mod tests {
     fn a_replica_that_cannot_be_opened_says_why() {
         let opening = |fails: bool| {
             let (all, barrier) = (Arc::default(), Arc::new(Barrier::new(2)));
-            let exchange: Box<dyn Exchange<Flex>> = Box::new(Shared { own: 0, all, barrier });
+            let exchange: End<OnTape> = Box::new(Shared { own: 0, all, barrier });
             let open = move || match fails {
                 true => Err(RunError::Device("not here".to_owned())),
                 false => Learner::<OnTape>::new(&graph(), &recipe(), None, Default::default()),

@@ -73,7 +73,7 @@ fn updates(spec: &str, data: &Path, count: &str, out: &Path) -> Result<String, B
     let graph = Arc::new(graph(spec)?);
     let data = data::read(data, &Source::default(), &graph, &Interface::of(&graph)?)?;
     let recipe = Recipe { steps: count.parse()?, batch: BATCH, rate: RATE, warmup: 0, ..Recipe::default() };
-    let mut trainer = open(&graph, &recipe, None, Device::Cpu)?;
+    let mut trainer = open(&graph, &recipe, None, &Device::Cpu.into())?;
     let mut batches = Batches::new(&graph, &data, recipe.batch, recipe.seed)?;
     let mut kept = BTreeMap::new();
     let mut keep = |prefix: &str, tensors: BTreeMap<String, HostTensor>| {
