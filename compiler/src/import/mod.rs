@@ -168,6 +168,7 @@ fn class_name(entry: &Entry) -> Option<String> {
         },
         ("model_type", Value::String(name)) => Some(match name.as_str() {
             "clip_text_model" => "CLIPTextModel".to_owned(),
+            "clip_vision_model" => "CLIPVisionModel".to_owned(),
             other => other.to_owned(),
         }),
         (_, Value::String(name)) => Some(name.clone()),
@@ -177,7 +178,7 @@ fn class_name(entry: &Entry) -> Option<String> {
 
 /// Whether two names can mean one class: the type of a model covers several.
 fn agrees(name: &str, other: &str) -> bool {
-    name == other || name.starts_with("CLIPTextModel") && other == "CLIPTextModel"
+    name == other || ["CLIPTextModel", "CLIPVisionModel"].contains(&other) && name.starts_with(other)
 }
 
 fn list_of_classes() -> String {

@@ -2,7 +2,9 @@
 
 mod autoencoder_kl;
 mod autoencoder_kl_temporal;
+mod clip;
 mod clip_text;
+mod clip_vision;
 mod dit;
 mod pixart;
 mod sd3;
@@ -18,6 +20,7 @@ pub(super) const ALL: &[Class] = &[
     autoencoder_kl_temporal::AUTOENCODER_KL_TEMPORAL,
     clip_text::CLIP_TEXT,
     clip_text::CLIP_TEXT_WITH_PROJECTION,
+    clip_vision::CLIP_VISION_WITH_PROJECTION,
     dit::DIT,
     pixart::PIXART,
     sd3::SD3,
@@ -43,6 +46,7 @@ pub(super) fn hint(name: &str) -> Option<&'static str> {
              `PixArtTransformer2DModel`",
         ),
         "CLIPModel" | "clip" => Some("the text tower is a `CLIPTextModel`: import what stands under `text_config`"),
+        "CLIPVisionModel" => Some("with its projection the tower is a `CLIPVisionModelWithProjection`"),
         _ => None,
     }
 }
