@@ -276,6 +276,8 @@ fn networks_of_videos_wake_up_as_predicted() {
         "to_frames() -> fourier(radius: 1, low: 0.5) -> to_video()",
         "residual { to_frames() -> conv2d(8, kernel: 3, init: zero) -> fourier(low: 0) -> to_video() }",
         "to_frames() -> fourier(high: 0, band: half_open) -> group_norm(4) -> to_video()",
+        "to_frames() -> resize(5, 2) -> conv2d(8, kernel: 1, init: zero) -> resize(2, 3) -> to_video()",
+        "residual { to_frames() -> group_norm(4) -> resize(1, 1) -> conv2d(8, kernel: 1, init: zero) -> resize(2, 3) -> to_video() }",
         "to_frames() -> to_tokens() -> transpose_tokens() -> linear(8) -> { h =>
              let [q, k, v] = h -> linear(24) -> chunk(3)
              h + (attention(q, k, v, heads: 2) -> linear(8, init: zero))

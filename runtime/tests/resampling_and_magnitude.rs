@@ -3,10 +3,22 @@
 
 use archc_compiler::ir::Graph;
 use archc_compiler::{Options, compile};
+use archc_runtime::tensors::TensorFile;
 use archc_runtime::{Device, HostTensor, Request, Response, Weights, constraint, init, open};
 use burn::backend::Flex;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+
+/// What emitted crates hold.
+mod emitted {
+    #![expect(clippy::indexing_slicing, reason = "an index out of range is a failure of the test")]
+
+    use burn::prelude::*;
+
+    include!("../../compiler/src/emit/rust/helpers/resize.rs");
+    include!("../../compiler/src/emit/rust/helpers/resize_weights.rs");
+}
 
 /// What a run was given and gave.
 struct Run {
@@ -182,6 +194,57 @@ fn filters_on_the_way_up() {
             });
         }
     }
+}
+
+/// What diffusers makes of an image before CLIP sees it, from 13 x 40 to sizes that smooth both axes, one, or none;
+/// `tests/reference/pipelines/generate.py` records it.
+#[test]
+fn resizing_as_diffusers_does() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/pipelines/svd/resized.safetensors");
+    let file = TensorFile::open(&path).expect("recorded by generate.py");
+    let tensors = file.tensors().expect("a header");
+    let image = tensors.read("image").expect("an image");
+    let sizes: Vec<String> = tensors.names().into_iter().filter(|name| name != "image").collect();
+    assert_eq!(sizes.len(), 5);
+    for name in sizes {
+        let expected = tensors.read(&name).expect("a result");
+        let size = |axis: usize| expected.shape.get(axis).copied().expect("an image");
+        let (height, width) = (size(2), size(3));
+        let source = format!("model M(x: image[3, H, W]) {{ x -> resize({height}, {width}) }}");
+        let session = open(&graph(&source), Device::Cpu, Weights::Seed(1)).expect("a session");
+        let found = session.run(&Request { inputs: vec![image.clone()], ..Request::default() }).expect("a run");
+        let found = found.outputs.first().expect("an output");
+        assert_eq!(found.shape, expected.shape);
+        let x = burn::tensor::TensorData::new(image.to_f32(), image.shape.clone());
+        let x = burn::tensor::Tensor::<Flex, 4>::from_data(x, &Default::default());
+        let emitted = emitted::resize(x, height, width).into_data().to_vec::<f32>().expect("numbers");
+        // PyTorch finds places between pixels in f32, off by some 1e-6 of a pixel.
+        for found in [found.to_f32(), emitted] {
+            let off = found.iter().zip(expected.to_f32()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(found.len() == expected.len() && off < 3e-5, "{name}: {off}");
+        }
+    }
+}
+
+/// Where pixels fall on pixels they stay, one pixel is the whole image, and gradients are those of a linear map.
+#[test]
+fn resizing_keeps_corners() {
+    for (shape, [height, width]) in [([2, 3, 3, 4], [5, 7]), ([1, 1, 1, 1], [3, 2]), ([1, 2, 4, 3], [4, 3])] {
+        let [batch, channels, rows, columns] = shape;
+        let source = format!("model M(x: image[{channels}, H, W]) {{ x -> resize({height}, {width}) }}");
+        let run = run(&source, &shape);
+        assert_eq!(run.out.shape, [batch, channels, height, width]);
+        for (b, c) in (0..batch).flat_map(|b| (0..channels).map(move |c| (b, c))) {
+            for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                let to = |at: usize, from: usize, to: usize| at * (to - 1) / (from - 1).max(1);
+                let (found, expected) =
+                    (&run.out.at(&[b, c, to(i, rows, height), to(j, columns, width)]), run.x.at(&[b, c, i, j]));
+                assert!((found - expected).abs() < 1e-5, "{source} {i} {j}: {found}, {expected}");
+            }
+        }
+    }
+    // Smoothed: against differences of the loss alone.
+    run("model M(x: image[2, H, W]) { x -> resize(3, 2) }", &[1, 2, 9, 7]);
 }
 
 #[test]

@@ -223,6 +223,18 @@ fn emitted_pytorch_ddpm() {
     insta::assert_snapshot!(emitted_pytorch(&spec("specs/ddpm.arch", None, &[])));
 }
 
+/// Sizes that the spec knows, and those of another image.
+#[test]
+fn emitted_resizing() {
+    let source = "model Pair(x: image[3, H, W], like: image[3, K, L]) -> image[6, K, L] {
+    concat(x -> resize(K, L), like) -> resize(8, 6) -> resize(K, L)
+}
+";
+    let compiled = compile("pair.arch", None, &[], &[("pair.arch", source)], &Options::default());
+    let compiled = compiled.expect("the source is there");
+    insta::assert_snapshot!(format!("{source}\n{}\n{}", emitted(&compiled), emitted_pytorch(&compiled)));
+}
+
 /// The script that trains a model and its process, and a process that learns variances.
 #[test]
 fn emitted_pytorch_training() {

@@ -242,6 +242,7 @@ impl Ranges {
             | Op::MpLinear(_)
             | Op::PixelNorm(_)
             | Op::Resample(_)
+            | Op::Resize(_)
             | Op::RmsNorm(_) => Interval::ALL,
         }
     }
@@ -298,6 +299,7 @@ impl Ranges {
             | Op::Parameter(_)
             | Op::PixelNorm(_)
             | Op::Resample(_)
+            | Op::Resize(_)
             | Op::RmsNorm(_)
             | Op::SincosGrid(_)
             | Op::Sinusoid(_)

@@ -1,5 +1,6 @@
 //! Filtering of images in the frequency domain.
 
+use super::along::Matrix;
 use super::signals::{Response, Signals};
 use super::{Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent};
 use crate::analysis::liveness::facts::{Facts, Grid};
@@ -42,12 +43,11 @@ operator! {
     }
 }
 
-/// Projection on the low frequencies of an axis: `real + i imaginary`, square, row by row.
+/// Projection on the low frequencies of an axis: `real + i imaginary`, square.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection {
-    pub size: usize,
-    pub real: Vec<f64>,
-    pub imaginary: Vec<f64>,
+    pub real: Matrix,
+    pub imaginary: Matrix,
 }
 
 impl Fourier {
@@ -72,10 +72,10 @@ impl Fourier {
         }
         let at = |to: usize, from: usize| row.get((to + size - from) % size.max(1)).copied().unwrap_or_default();
         let places = || (0..size).flat_map(|to| (0..size).map(move |from| (to, from)));
+        let square = |values| Matrix { from: size, to: size, values };
         Projection {
-            size,
-            real: places().map(|(to, from)| at(to, from).0).collect(),
-            imaginary: places().map(|(to, from)| at(to, from).1).collect(),
+            real: square(places().map(|(to, from)| at(to, from).0).collect()),
+            imaginary: square(places().map(|(to, from)| at(to, from).1).collect()),
         }
     }
 
@@ -155,34 +155,10 @@ struct Energy {
 
 impl Energy {
     fn of(projection: &Projection, correlation: impl Fn(usize) -> f64) -> Self {
-        let size = projection.size;
-        let at = |matrix: &[f64], row: usize, column: usize| matrix.get(row * size + column).copied().unwrap_or(0.0);
-        // A matrix times the correlations of neighbours.
-        let spread = |matrix: &[f64]| -> Vec<f64> {
-            let places = (0..size).flat_map(|row| (0..size).map(move |column| (row, column)));
-            let near = |column: usize| column.saturating_sub(LAGS)..(column + LAGS + 1).min(size);
-            places
-                .map(|(row, column)| {
-                    near(column).map(|from| at(matrix, row, from) * correlation(from.abs_diff(column))).sum()
-                })
-                .collect()
-        };
-        let by_lag = |product: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
-            let mean = |lag: usize| {
-                let count = size.saturating_sub(lag);
-                (0..count).map(|row| product(row, row + lag)).sum::<f64>() / count.max(1) as f64
-            };
-            (0..=LAGS).map(mean).collect()
-        };
-        let kept = |matrix: &[f64]| {
-            let spread = spread(matrix);
-            by_lag(&|row, other| (0..size).map(|k| at(&spread, row, k) * at(matrix, other, k)).sum())
-        };
-        let crossed = spread(&projection.real);
         Self {
-            crossed: by_lag(&|row, other| at(&crossed, row, other)),
-            real: kept(&projection.real),
-            imaginary: kept(&projection.imaginary),
+            crossed: projection.real.spread(&correlation).diagonals(),
+            real: projection.real.kept(&correlation),
+            imaginary: projection.imaginary.kept(&correlation),
         }
     }
 

@@ -8,6 +8,7 @@
 //!
 //! Blocks (attention blocks, residual blocks, modulation) are no operators: they are `.arch` source in `specs/std`.
 
+pub mod along;
 pub mod attribute;
 mod joint;
 pub mod signals;
@@ -345,6 +346,7 @@ macro_rules! for_each_operator {
             PixelNorm => pixel_norm,
             Reduce => reduce,
             Resample => resample,
+            Resize => resize,
             RmsNorm => rms_norm,
             SincosGrid => sincos_grid,
             Sinusoid => sinusoid,

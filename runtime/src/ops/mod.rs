@@ -13,6 +13,8 @@ use burn::tensor::{Shape, Tensor};
 use rand_chacha::ChaCha8Rng;
 use smallvec::SmallVec;
 
+mod along;
+
 pub(crate) use mp_linear::normal_rows;
 pub(crate) use pixel_norm::SMALLEST_SQUARE;
 

@@ -258,6 +258,24 @@ def resample_up(x: Tensor, filter: Tensor, factor: int, padding: int) -> Tensor:
     return F.conv_transpose2d(x, filter, stride=factor, padding=padding, groups=channels)
 
 
+def gaussian(size: int, smaller: int, like: Tensor) -> Tensor:
+    """What smooths an axis before it shrinks, `[taps]`; one tap where it does not."""
+    deviation = max((size / smaller - 1) / 2, 1e-3)
+    reach = int(max(4 * deviation, 3)) // 2 if deviation > 1e-3 else 0
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=like.device) / deviation) ** 2)
+    return (taps / taps.sum()).to(like.dtype)
+
+
+def resize(x: Tensor, height: int, width: int) -> Tensor:
+    """Bicubic resizing, corners on corners; an axis that shrinks is smoothed by a Gaussian first."""
+    channels = x.shape[1]
+    rows, columns = gaussian(x.shape[2], height, x), gaussian(x.shape[3], width, x)
+    x = F.pad(x, (columns.numel() // 2,) * 2 + (rows.numel() // 2,) * 2, mode="reflect")
+    x = F.conv2d(x, columns.expand(channels, 1, 1, -1), groups=channels)
+    x = F.conv2d(x, rows[:, None].expand(channels, 1, -1, 1), groups=channels)
+    return F.interpolate(x, (height, width), mode="bicubic", align_corners=True)
+
+
 def low_frequencies(size: int, radius: int, half_open: bool, like: Tensor) -> tuple[Tensor, Tensor]:
     """Real and imaginary part of the matrix that keeps the low frequencies of an axis."""
     half = size // 2

@@ -107,6 +107,7 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_, '_>) -> Result<String, EmitErr
         }
         Op::Reduce(reduce) => self::reduce(reduce, &x, at),
         Op::Resample(own) => resample(own, &x, at)?,
+        Op::Resize(_) => at.sized_helper("resize", &x, &["height", "width"]),
         Op::RmsNorm(norm) if norm.affine && norm.heads == 1 => format!("{}({x})", at.layer()?),
         Op::RmsNorm(norm) if norm.affine => {
             let (layer, heads) = (at.layer()?, at.number("heads"));

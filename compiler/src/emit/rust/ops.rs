@@ -178,6 +178,10 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
         }
         Op::Reduce(reduce) => self::reduce(reduce, &x, at),
         Op::Resample(own) => resample(own, &x, at)?,
+        Op::Resize(_) => {
+            let (height, width) = (at.size("height"), at.size("width"));
+            at.helper("resize", quote!(#x, #height, #width))
+        }
         Op::RmsNorm(norm) => {
             if norm.affine && norm.heads == 1 {
                 let layer = at.layer()?;

@@ -47,7 +47,7 @@ struct Built {
 /// Whether an attribute is a size that the running model tells.
 pub(super) fn is_size(op: &Op, attribute: &str) -> bool {
     match op {
-        Op::ToImage(_) | Op::CropGrid(_) | Op::Unpatchify(_) | Op::SincosGrid(_) => {
+        Op::ToImage(_) | Op::CropGrid(_) | Op::Resize(_) | Op::Unpatchify(_) | Op::SincosGrid(_) => {
             matches!(attribute, "height" | "width")
         }
         Op::Indices(_) => attribute == "count",
@@ -264,7 +264,7 @@ impl<'a> Builder<'a> {
         let result = |axis: Axis| node.ty.dim(axis).cloned();
         let operand = operands.first().map(|operand| &self.graph.node(*operand).ty);
         match op {
-            Op::ToImage(_) | Op::Unpatchify(_) => {
+            Op::ToImage(_) | Op::Resize(_) | Op::Unpatchify(_) => {
                 wanted.extend(result(Axis::Height).map(|dim| ("height", dim, Axis::Height)));
                 wanted.extend(result(Axis::Width).map(|dim| ("width", dim, Axis::Width)));
             }
