@@ -33,9 +33,19 @@ from diffusers import (
     UNet2DConditionModel,
     UNetSpatioTemporalConditionModel,
 )
+from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion as video
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
 FOLDER = pathlib.Path(__file__).parent
 PROMPT = "A CAT's  photo, 42 café, by the sea"
@@ -283,8 +293,14 @@ def sd3(folder):
     finish(folder, expected)
 
 
+# What the pipeline makes of an image for CLIP, where it always asks for 224 x 224 pixels.
+resize = video._resize_with_antialiasing
+# Sizes to resize to, from 13 x 40: one axis or both are smoothed, or none.
+SIZES = [(5, 7), (13, 9), (1, 3), (20, 50), (4, 40)]
+
+
 def svd(folder):
-    """In 16 bits, as it is published. The tower that sees the image is not asked: what it would say is an input."""
+    """In 16 bits, as it is published. The tower that sees the image is one for 8 x 8 pixels."""
     network = UNetSpatioTemporalConditionModel(
         sample_size=8,
         down_block_types=["CrossAttnDownBlockSpatioTemporal"],
@@ -300,30 +316,34 @@ def svd(folder):
     vae = AutoencoderKLTemporalDecoder(
         down_block_types=["DownEncoderBlock2D"] * 2, block_out_channels=[32, 32], layers_per_block=1, sample_size=16
     )
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tower = CLIPVisionConfig(**sizes, projection_dim=16, image_size=8, patch_size=4, hidden_act="gelu")
     levels = {"sigma_min": 0.002, "sigma_max": 700.0, "use_karras_sigmas": True, "timestep_type": "continuous"}
     pipeline = StableVideoDiffusionPipeline(
         vae=random(vae, 1).half().float(),
-        image_encoder=None,
+        image_encoder=random(CLIPVisionModelWithProjection(tower), 2).half().float(),
         unet=random(network, 3).half().float(),
         scheduler=euler(prediction_type="v_prediction", **levels),
-        feature_extractor=None,
+        feature_extractor=CLIPImageProcessor(),
     )
+    video._resize_with_antialiasing = lambda image, _: resize(image, (tower.image_size, tower.image_size))
     draw = torch.Generator().manual_seed(5)
-    embeds = torch.randn((1, 1, 16), generator=draw)
-    image = torch.rand((1, 3, 16, 32), generator=draw)
-    pipeline._encode_image = lambda *_: torch.cat([torch.zeros_like(embeds), embeds])
+    picture = Image.fromarray(torch.randint(256, (16, 32, 3), generator=draw, dtype=torch.uint8).numpy())
+    image = pipeline.video_processor.preprocess(picture, height=16, width=32)
     start = torch.randn((1, 3, 4, 8, 16), generator=draw)
     order = {"height": 16, "width": 32, "num_frames": 3, "num_inference_steps": 4, "output_type": "latent"}
     seeded = torch.Generator().manual_seed(9)
     augmentation = torch.randn(image.shape, generator=torch.Generator().manual_seed(9))
-    left = pipeline(image, latents=start.clone(), generator=seeded, **order).frames
+    left = pipeline(picture, latents=start.clone(), generator=seeded, **order).frames
     frames = pipeline.decode_latents(left, 3, 3).permute(0, 2, 1, 3, 4)
-    expected = {"noise": start, "latents": left, "samples": frames}
-    expected |= {"image": 2 * image - 1, "augmentation": augmentation, "image_embeds": embeds}
+    expected = {"noise": start, "latents": left, "samples": frames, "image": image, "augmentation": augmentation}
     pipeline.scheduler.save_pretrained(folder / "scheduler")
-    for name, part in {"unet": pipeline.unet, "vae": pipeline.vae}.items():
-        part.half().save_pretrained(folder / name, variant="fp16")
+    for name in ["unet", "vae", "image_encoder"]:
+        getattr(pipeline, name).half().save_pretrained(folder / name, variant="fp16")
     finish(folder, expected)
+    image = torch.randn((2, 3, 13, 40), generator=draw)
+    resized = {f"{height}x{width}": resize(image, (height, width)) for height, width in SIZES}
+    finish(folder, {"image": image, **resized}, "resized")
 
 
 def main():
