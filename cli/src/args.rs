@@ -512,7 +512,8 @@ pub struct Sample {
     /// What a pipeline moves away from, with --guidance
     #[arg(long, value_name = "TEXT")]
     pub negative: Option<String>,
-    /// ddpm, ddim, euler, euler_a, heun, dpmpp_2m or flow_euler; without it, what is usual for the schedule
+    /// ddpm, ddim, pndm, euler, euler_a, heun, dpmpp_2m or flow_euler; without it, what a pipeline or the scheduler in its
+    /// folder says, or what is usual for the schedule
     #[arg(long)]
     pub sampler: Option<String>,
     /// 32 unless given here or by a pipeline

@@ -10,7 +10,7 @@ use std::process::Command;
 
 const FAILURE: i32 = 2;
 
-/// The largest difference of an element, as a share of the deviation of all.
+/// The most that [`off`] may be.
 const TOLERANCE: f32 = 1e-4;
 
 /// Size of the vocabulary of the small folders, in place of that of CLIP.
@@ -151,6 +151,13 @@ fn agrees(name: &str, pipeline: Option<&str>, expected: &str, arguments: &[&str]
     agrees_in(&published(name), name, pipeline, expected, arguments);
 }
 
+/// The largest difference of an element, as a share of the deviation of all.
+fn off(made: &HostTensor, wanted: &HostTensor) -> f32 {
+    assert_eq!(made.shape, wanted.shape);
+    let pairs = made.to_f32().into_iter().zip(wanted.to_f32());
+    pairs.map(|(made, wanted)| (made - wanted).abs()).fold(0.0, f32::max) / wanted.statistics().std as f32
+}
+
 /// The same with the weights of another folder.
 fn agrees_in(folder: &Path, name: &str, pipeline: Option<&str>, expected: &str, arguments: &[&str]) {
     let mut place = Place::of(name);
@@ -159,12 +166,7 @@ fn agrees_in(folder: &Path, name: &str, pipeline: Option<&str>, expected: &str, 
     let inputs = expected.to_str().expect("a path");
     let run = place.sample(folder, &[arguments, &["--inputs", inputs]].concat());
     assert_eq!(run.code, 0, "{}", run.err);
-    let off = ["latents", "samples"].map(|what| {
-        let (made, wanted) = (place.made(what), tensor(&expected, what));
-        assert_eq!(made.shape, wanted.shape, "{name}: {what}");
-        let pairs = made.to_f32().into_iter().zip(wanted.to_f32());
-        pairs.map(|(made, wanted)| (made - wanted).abs()).fold(0.0, f32::max) / wanted.statistics().std as f32
-    });
+    let off = ["latents", "samples"].map(|what| off(&place.made(what), &tensor(&expected, what)));
     assert!(off.iter().all(|off| *off < TOLERANCE), "{name}: latents and samples are off by {off:?}");
     let picture = image::open(place.path("out.png")).expect("a picture");
     let samples = place.made("samples");
@@ -199,6 +201,38 @@ fn sdxl_whose_refiner_takes_over() {
 #[test]
 fn stable_diffusion_3_without_t5() {
     agrees("sd3", None, EXPECTED, &["--prompt", PROMPT, "--negative", "blurry", "--steps", "4"]);
+}
+
+/// The folder of Stable Diffusion 1.5 with other schedulers: what they say is what is done.
+#[test]
+fn samplers_are_those_of_the_folder() {
+    let (folder, schedulers) = (copy("sd15"), published("schedulers"));
+    let place = Place::of("sd15");
+    let latents = schedulers.join("latents.safetensors");
+    let inputs = place.path("inputs.safetensors");
+    write(&inputs, &BTreeMap::from([("noise".to_owned(), tensor(&latents, "noise"))])).expect("written");
+    let names = ["pndm", "ddim", "ddim_trailing", "euler_karras", "heun", "dpm", "dpm_leading", "dpm_karras"];
+    for name in names {
+        let to = folder.path().join("scheduler/scheduler_config.json");
+        std::fs::copy(schedulers.join(name).with_extension("json"), to).expect("a copy");
+        let arguments = ["--prompt", PROMPT, "--negative", "blurry", "--steps", "5", "--inputs", "inputs.safetensors"];
+        let run = place.sample(folder.path(), &arguments);
+        assert_eq!(run.code, 0, "{name}: {}", run.err);
+        let off = off(&place.made("latents"), &tensor(&latents, name));
+        assert!(off < TOLERANCE, "{name}: latents are off by {off:e}");
+    }
+}
+
+#[test]
+fn a_scheduler_without_a_sampler_is_said_with_what_else_is_wrong() {
+    let (place, folder) = (Place::of("sd15"), copy("sd15"));
+    let config = r#"{ "_class_name": "UniPCMultistepScheduler", "beta_schedule": "linear" }"#;
+    std::fs::write(folder.path().join("scheduler/scheduler_config.json"), config).expect("a file");
+    let differs = "scheduler_config.json: `beta_schedule` is \"linear\" there, and \"scaled_linear\" in the process";
+    let none = "scheduler: scheduler_config.json: there is no sampler here for `UniPCMultistepScheduler`; choose with";
+    fails(&place, folder.path(), &ANY, &[differs, none]);
+    let run = place.sample(folder.path(), &[&ANY[..], &["--sampler", "euler"]].concat());
+    assert!(run.err.contains(differs) && !run.err.contains(none), "{}", run.err);
 }
 
 #[test]

@@ -279,13 +279,13 @@ fn options_that_do_not_fit_are_said() {
         command.arg(&run).arg("--out").arg(&out).args(more);
         command
     };
-    fails(sample(&["--sampler", "eulr"]), &["no sampler `eulr`", "ddim, ddpm, euler, euler_a, heun, dpmpp_2m"]);
+    fails(sample(&["--sampler", "eulr"]), &["no sampler `eulr`", "ddim, ddpm, pndm, euler, euler_a, heun, dpmpp_2m"]);
     fails(sample(&["--sampler", "flow_euler"]), &["does not fit the schedule", "dpmpp_2m"]);
     fails(sample(&["--labels", "11"]), &["no class 11", "from 0 to 9"]);
     fails(sample(&["--eta", "0.5", "--sampler", "heun"]), &["no option `eta`"]);
     fails(sample(&["--spacing", "odd"]), &["linspace"]);
     fails(sample(&["--steps", "5000"]), &["1000"]);
-    for name in ["ddim", "ddpm", "euler", "euler_a", "heun", "dpmpp_2m"] {
+    for name in ["ddim", "ddpm", "pndm", "euler", "euler_a", "heun", "dpmpp_2m"] {
         succeeds(sample(&["--sampler", name, "--steps", "3", "--labels", "4"]));
     }
     fails(train(&folder.path().join("a"), &["--ema", "1"]), &["`ema`"]);

@@ -101,7 +101,7 @@ fn samplers() {
     says(Ddim::new(&chain, &[1, 50], 0.0, LastStep::Clean, None), "lie below 10");
     says(FlowEuler::new(3.0, 1000, 0), "a sampler needs at least 1 step");
     says(FlowEuler::new(3.0, 10, 11), "11 steps, but there are at most 10");
-    says(DpmSolver::linspace(&chain, 10), "10 steps, but there are at most 9");
+    says(DpmSolver::sigmas(&chain, Spacing::Linspace, 10), "10 steps, but there are at most 9");
     says(Sigmas::edm(80.0, 0.002, 7.0, 5), "`sigma_min` has to be the smaller one");
     says(Sigmas::of(vec![(1.0, 0.0), (1.0, 0.0)]), "have to fall");
     let sigmas = Sigmas::edm(0.002, 80.0, 7.0, 5).unwrap();
@@ -110,8 +110,8 @@ fn samplers() {
 
     let mut known = Expected(|x: &f64, _: Level| *x);
     let learned = Ddpm::new(&chain, Variance::LearnedRange, None).unwrap();
-    says(learned.step(0, &0.0, &mut None, &mut known, &mut Silence), "the network gives none");
-    says(learned.step(10, &0.0, &mut None, &mut known, &mut Silence), "there is no step 10 among 10");
+    says(learned.step(0, &0.0, &mut vec![], &mut known, &mut Silence), "the network gives none");
+    says(learned.step(10, &0.0, &mut vec![], &mut known, &mut Silence), "there is no step 10 among 10");
     // A chain without signal at its end has finite deviations, and one step is enough for any sampler.
     let zero = steps(Curve::SCALED_LINEAR, 1000, true).unwrap();
     let sigmas = Sigmas::of_chain(&zero, Spacing::Trailing, 1).unwrap();

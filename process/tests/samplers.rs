@@ -4,7 +4,8 @@
 mod common;
 
 use archc_process::sampler::{
-    Churn, Ddim, Ddpm, DpmSolver, Euler, EulerAncestral, FlowEuler, Heun, LastStep, Noise, Sampler, Sigmas, Silence,
+    Churn, Ddim, Ddpm, DpmSolver, Euler, EulerAncestral, FlowEuler, Heun, LastStep, Noise, Pndm, Sampler, Sigmas,
+    Silence,
 };
 use archc_process::{
     Curve, Denoised, Denoiser, Expected, Level, Network, Output, Point, Precondition, Prediction, ProcessError, Scale,
@@ -78,10 +79,22 @@ fn single_reverse_steps() {
                 precondition: Precondition::None,
             };
             let mut noise = |_: usize, _: &Vec<f64>| z.clone();
-            let sample = sampler.step(999 - step, &x, &mut None, &mut network, &mut noise).unwrap();
+            let sample = sampler.step(999 - step, &x, &mut vec![], &mut network, &mut noise).unwrap();
             close("sample", &sample, &numbers(&reference["sample"]), 1e-12);
         }
     }
+}
+
+/// Which steps a scheduler visits.
+fn spacing(config: &Value) -> Spacing {
+    match config["timestep_spacing"].as_str().unwrap() {
+        "leading" => Spacing::Leading { offset: number(&config["steps_offset"]) as usize },
+        other => Spacing::named(other).unwrap(),
+    }
+}
+
+fn last_step(config: &Value) -> LastStep {
+    if config["set_alpha_to_one"] == true { LastStep::Clean } else { LastStep::FirstLevel }
 }
 
 #[test]
@@ -90,13 +103,9 @@ fn ddim() {
     for run in rows(&file["runs"]) {
         let config = &run["config"];
         let chain = chain(config);
-        let spacing = match config["timestep_spacing"].as_str().unwrap() {
-            "leading" => Spacing::Leading { offset: number(&config["steps_offset"]) as usize },
-            other => Spacing::named(other).unwrap(),
-        };
-        let kept = spacing.steps(1000, 10).unwrap();
+        let kept = spacing(config).steps(1000, 10).unwrap();
         assert_eq!(kept, ascending(&run["timesteps"]));
-        let last = if config["set_alpha_to_one"] == true { LastStep::Clean } else { LastStep::FirstLevel };
+        let last = last_step(config);
         let sampler = Ddim::new(&chain, &kept, 0.0, last, None).unwrap();
         follow(run["case"].as_str().unwrap(), &sampler, &run["toy"], &mut Silence, &run["exact_f64"]);
     }
@@ -120,7 +129,7 @@ fn ddim_with_noise() {
     };
     let z = numbers(&case["z"]);
     let mut noise = |_: usize, _: &Vec<f64>| z.clone();
-    let x = sampler.step(0, &numbers(&case["x"]), &mut None, &mut network, &mut noise).unwrap();
+    let x = sampler.step(0, &numbers(&case["x"]), &mut vec![], &mut network, &mut noise).unwrap();
     close("x", &x, &numbers(&case["exact_f64"]), 1e-12);
 }
 
@@ -130,11 +139,7 @@ fn euler() {
     for run in rows(&file["runs"]) {
         let config = &run["config"];
         let chain = chain(config);
-        let spacing = match config["timestep_spacing"].as_str().unwrap() {
-            "leading" => Spacing::Leading { offset: number(&config["steps_offset"]) as usize },
-            other => Spacing::named(other).unwrap(),
-        };
-        let mut sigmas = Sigmas::of_chain(&chain, spacing, 10).unwrap();
+        let mut sigmas = Sigmas::of_chain(&chain, spacing(config), 10).unwrap();
         if config["use_karras_sigmas"] == true {
             sigmas = sigmas.spaced_by_rho(&chain, 7.0).unwrap();
         }
@@ -203,15 +208,48 @@ fn dpm_solver() {
         let steps = number(&run["steps"]) as usize;
         let karras = run["config"]["use_karras_sigmas"] == true;
         let sigmas = if karras {
-            Sigmas::of_chain(&chain, Spacing::Linspace, steps).unwrap().spaced_by_rho(&chain, 7.0).unwrap()
+            Sigmas::of_chain(&chain, Spacing::Linspace, steps)
+                .unwrap()
+                .spaced_by_rho(&chain, 7.0)
+                .unwrap()
+                .told_whole_steps()
         } else {
-            DpmSolver::linspace(&chain, steps).unwrap()
+            DpmSolver::sigmas(&chain, Spacing::Linspace, steps).unwrap()
         };
         each_close("sigmas", &sigmas.values().collect::<Vec<_>>(), &numbers(&run["sigmas_f64"]), 1e-11);
-        let times: Vec<f64> = sigmas.times().map(f64::round).collect();
-        assert_eq!(times, numbers(&run["timesteps"]));
+        assert_eq!(sigmas.times().collect::<Vec<_>>(), numbers(&run["timesteps"]));
         let sampler = DpmSolver::new(&sigmas).unwrap();
         follow(run["case"].as_str().unwrap(), &sampler, &run["toy"], &mut Silence, &run["exact_f64"]);
+    }
+}
+
+#[test]
+fn pndm() {
+    for run in rows(&read("pndm.json")["runs"]) {
+        let (config, chain) = (&run["config"], chain(&run["config"]));
+        let kept = spacing(config).steps(1000, 10).unwrap();
+        let prediction = match config["prediction_type"].as_str().unwrap() {
+            "v_prediction" => Prediction::V,
+            _ => Prediction::Eps,
+        };
+        let sampler = Pndm::new(&chain, &kept, prediction, last_step(config)).unwrap();
+        let mut times = vec![];
+        let mut recorder = Recorder(&mut times);
+        sampler.sample(start(1.0), &mut recorder, &mut Silence, |_, _| ()).unwrap();
+        assert_eq!(times, numbers(&run["timesteps"]));
+        follow(run["case"].as_str().unwrap(), &sampler, &run["toy"], &mut Silence, &run["exact_f64"]);
+    }
+}
+
+/// Keeps what a network would be told.
+struct Recorder<'t>(&'t mut Vec<f64>);
+
+impl Denoiser<Vec<f64>> for Recorder<'_> {
+    type Error = ProcessError;
+
+    fn denoise(&mut self, x: &Vec<f64>, at: Point) -> Result<Denoised<Vec<f64>>, ProcessError> {
+        self.0.push(at.time);
+        Ok(Denoised { x0: x.clone(), noise: x.clone(), variance: None })
     }
 }
 
@@ -240,7 +278,8 @@ fn all_samplers_find_a_single_point() {
     finds_point(&Euler::new(sigmas.clone()));
     finds_point(&EulerAncestral::new(sigmas));
     finds_point(&Heun::new(edm, churn).unwrap());
-    finds_point(&DpmSolver::new(&DpmSolver::linspace(&full, 8).unwrap()).unwrap());
+    finds_point(&DpmSolver::new(&DpmSolver::sigmas(&full, Spacing::Linspace, 8).unwrap()).unwrap());
+    finds_point(&Pndm::new(&full, &kept, Prediction::Eps, LastStep::Clean).unwrap());
     finds_point(&FlowEuler::new(3.0, 1000, 8).unwrap());
 }
 
@@ -258,7 +297,7 @@ fn euler_ancestral_step() {
     let sigmas = Sigmas::of(vec![(2.0, 1.0), (1.0, 0.0)]).unwrap();
     let mut known = Expected(|_: &f64, _: Level| 0.25);
     let mut noise = |_: usize, _: &f64| -0.8;
-    let x = EulerAncestral::new(sigmas).step(0, &1.75, &mut None, &mut known, &mut noise).unwrap();
+    let x = EulerAncestral::new(sigmas).step(0, &1.75, &mut vec![], &mut known, &mut noise).unwrap();
     // up² = 1 (4 - 1) / 4, down² = 1 - up²; the slope is 0.75.
     close("x", &[x], &[1.75 + (0.5 - 2.0) * 0.75 - 0.8 * 0.75_f64.sqrt()], 1e-15);
 }

@@ -151,6 +151,7 @@ fn method(options: &Sample) -> Method {
         churn: options.churn,
         karras: options.karras,
         clip: options.clip,
+        ..usual
     }
 }
 

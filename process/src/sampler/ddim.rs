@@ -12,12 +12,23 @@ pub struct Ddim {
 }
 
 /// What the last step ends at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LastStep {
     /// No noise.
+    #[default]
     Clean,
     /// The noise of the chain's first step, as the released latent diffusion models have it.
     FirstLevel,
+}
+
+impl LastStep {
+    /// The share of the variance that is signal there.
+    pub(super) fn kept(self, chain: &Chain) -> Result<f64, ProcessError> {
+        match self {
+            Self::Clean => Ok(1.0),
+            Self::FirstLevel => chain.kept_at(0),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,10 +55,7 @@ impl Ddim {
             positive("clip", limit)?;
         }
         let short = chain.respaced(visited)?;
-        let end = match last {
-            LastStep::Clean => 1.0,
-            LastStep::FirstLevel => chain.kept_at(0)?,
-        };
+        let end = last.kept(chain)?;
         let before = |step: usize| step.checked_sub(1).map_or(Ok(end), |before| short.kept_at(before));
         let plan = |step: usize| {
             let (kept, before) = (short.kept_at(step)?, before(step)?);
@@ -73,14 +81,7 @@ impl Sampler for Ddim {
         1.0
     }
 
-    fn step<T, D, N>(
-        &self,
-        step: usize,
-        x: &T,
-        _: &mut Option<T>,
-        denoiser: &mut D,
-        noise: &mut N,
-    ) -> Result<T, D::Error>
+    fn step<T, D, N>(&self, step: usize, x: &T, _: &mut Vec<T>, denoiser: &mut D, noise: &mut N) -> Result<T, D::Error>
     where
         T: Field,
         D: Denoiser<T>,

@@ -67,14 +67,7 @@ impl Sampler for Ddpm {
     }
 
     /// No noise is added at the last step, step 0 of the chain.
-    fn step<T, D, N>(
-        &self,
-        step: usize,
-        x: &T,
-        _: &mut Option<T>,
-        denoiser: &mut D,
-        noise: &mut N,
-    ) -> Result<T, D::Error>
+    fn step<T, D, N>(&self, step: usize, x: &T, _: &mut Vec<T>, denoiser: &mut D, noise: &mut N) -> Result<T, D::Error>
     where
         T: Field,
         D: Denoiser<T>,

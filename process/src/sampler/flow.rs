@@ -47,7 +47,7 @@ impl Sampler for FlowEuler {
         1.0
     }
 
-    fn step<T, D, N>(&self, step: usize, x: &T, _: &mut Option<T>, denoiser: &mut D, _: &mut N) -> Result<T, D::Error>
+    fn step<T, D, N>(&self, step: usize, x: &T, _: &mut Vec<T>, denoiser: &mut D, _: &mut N) -> Result<T, D::Error>
     where
         T: Field,
         D: Denoiser<T>,

@@ -56,14 +56,7 @@ impl Sampler for Heun {
         self.sigmas.start()
     }
 
-    fn step<T, D, N>(
-        &self,
-        step: usize,
-        x: &T,
-        _: &mut Option<T>,
-        denoiser: &mut D,
-        noise: &mut N,
-    ) -> Result<T, D::Error>
+    fn step<T, D, N>(&self, step: usize, x: &T, _: &mut Vec<T>, denoiser: &mut D, noise: &mut N) -> Result<T, D::Error>
     where
         T: Field,
         D: Denoiser<T>,

@@ -10,6 +10,7 @@ mod dpm_solver;
 mod euler;
 mod flow;
 mod heun;
+mod pndm;
 mod sigmas;
 
 pub use ancestral::EulerAncestral;
@@ -19,6 +20,7 @@ pub use dpm_solver::DpmSolver;
 pub use euler::Euler;
 pub use flow::FlowEuler;
 pub use heun::{Churn, Heun};
+pub use pndm::Pndm;
 pub use sigmas::Sigmas;
 
 use crate::{Denoiser, Field, ProcessError};
@@ -54,12 +56,13 @@ pub trait Sampler {
     /// What unit noise is multiplied by before the first step.
     fn start(&self) -> f64;
 
-    /// The value behind a step. `previous` is what the step before knew about the data, and becomes what this one knows.
+    /// The value behind a step. `memory` is empty before the first one that is made, and holds what a sampler leaves for
+    /// its next steps.
     fn step<T, D, N>(
         &self,
         step: usize,
         x: &T,
-        previous: &mut Option<T>,
+        memory: &mut Vec<T>,
         denoiser: &mut D,
         noise: &mut N,
     ) -> Result<T, D::Error>
@@ -99,9 +102,9 @@ pub trait Sampler {
         N: Noise<T>,
     {
         let mut x = start;
-        let mut previous = None;
+        let mut memory = vec![];
         for step in steps {
-            x = self.step(step, &x, &mut previous, denoiser, noise)?;
+            x = self.step(step, &x, &mut memory, denoiser, noise)?;
             watch(step, &x);
         }
         Ok(x)

@@ -42,6 +42,13 @@ impl Sigmas {
         Ok(Self { points, start: self.start })
     }
 
+    /// The same deviations, of which the network is told the nearest whole step.
+    #[must_use]
+    pub fn told_whole_steps(mut self) -> Self {
+        self.points.iter_mut().for_each(|(_, time)| *time = time.round_ties_even());
+        self
+    }
+
     /// Levels of EDM. The network is told the deviation.
     pub fn edm(sigma_min: f64, sigma_max: f64, rho: f64, count: usize) -> Result<Self, ProcessError> {
         let points = karras(sigma_min, sigma_max, rho, count)?.into_iter().map(|sigma| (sigma, sigma)).collect();

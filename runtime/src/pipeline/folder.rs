@@ -18,6 +18,8 @@ const WEIGHTS: [&str; 4] = [
     "model.fp16.safetensors",
 ];
 
+const SCHEDULER: &str = "scheduler_config.json";
+
 /// A folder with everything that is wrong with it.
 pub(super) struct Folder<'p> {
     root: &'p Path,
@@ -70,18 +72,27 @@ impl<'p> Folder<'p> {
 
     /// Compares what is said of the noise beside a network.
     pub fn compare_process(&mut self, part: &Part, graph: &Graph) {
-        let beside = part.path.rsplit_once('.').map_or(String::new(), |(before, _)| format!("{before}."));
-        let name = format!("{beside}scheduler");
-        let path = self.of(&name).join("scheduler_config.json");
-        let (Some(declared), Ok(text)) = (&graph.process, std::fs::read_to_string(&path)) else { return };
-        match serde_json::from_str::<Value>(&text) {
-            Ok(config) => {
-                for problem in scheduler::contradictions(&config, &declared.process) {
-                    self.report(&name, format!("scheduler_config.json: {problem}"));
-                }
-            }
-            Err(error) => self.report(&name, format!("scheduler_config.json: {error}")),
+        let Some(declared) = &graph.process else { return };
+        let problems = match self.scheduler(part) {
+            Ok(Some(config)) => scheduler::contradictions(&config, &declared.process),
+            Ok(None) => vec![],
+            Err(problem) => vec![problem],
+        };
+        self.report_scheduler(part, &problems);
+    }
+
+    pub fn report_scheduler(&mut self, part: &Part, problems: &[String]) {
+        for problem in problems {
+            self.report(&scheduler_of(part), format!("{SCHEDULER}: {problem}"));
         }
+    }
+
+    /// What is said beside a network of the noise and of how to sample, if anything is.
+    pub fn scheduler(&self, part: &Part) -> Result<Option<Value>, String> {
+        let Ok(text) = std::fs::read_to_string(self.of(&scheduler_of(part)).join(SCHEDULER)) else { return Ok(None) };
+        // Python writes a number that JSON does not have, of which only this one is in published files.
+        let text = text.replace(": -Infinity", ": null");
+        serde_json::from_str(&text).map(Some).map_err(|error| error.to_string())
     }
 
     /// The weights of a part.
@@ -98,6 +109,11 @@ impl<'p> Folder<'p> {
         };
         Ok(PartWeights { prefix: part.prefix.clone(), files })
     }
+}
+
+/// The folder of the scheduler beside a part.
+fn scheduler_of(part: &Part) -> String {
+    part.path.rsplit_once('.').map_or_else(|| "scheduler".to_owned(), |(before, _)| format!("{before}.scheduler"))
 }
 
 /// The files that an index names, where weights are in several.

@@ -11,6 +11,7 @@
 mod folder;
 mod scheduler;
 mod tokenizer;
+mod usual;
 
 use crate::error::RunError;
 use crate::host::{HostData, HostTensor};
@@ -26,6 +27,7 @@ use folder::Folder;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tokenizer::Padded;
+use usual::Usual;
 
 /// The input of an [`Order`] that holds the noise to start from.
 pub const NOISE: &str = "noise";
@@ -46,7 +48,7 @@ pub struct Order {
     pub inputs: BTreeMap<String, HostTensor>,
 }
 
-/// What is chosen of the sampler, in place of what the pipeline says.
+/// What is chosen of the sampler, in place of what the pipeline or the scheduler in its folder says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choices {
     pub sampler: Option<String>,
@@ -85,10 +87,11 @@ pub fn run(
     engine: Engine,
     mut watch: impl FnMut(&str, usize, usize),
 ) -> Result<Made, RunError> {
-    let plans: Vec<Plan<'_>> = pipeline.stages.iter().map(|stage| Plan::new(stage, order)).collect::<Result<_, _>>()?;
-    check_handover(&plans)?;
     let mut folder = Folder::new(root);
-    let texts = if folder.problems.is_empty() { Texts::open(pipeline, &mut folder) } else { Texts::default() };
+    let plans: Vec<Plan<'_>> =
+        pipeline.stages.iter().map(|stage| Plan::new(stage, order, &mut folder)).collect::<Result<_, _>>()?;
+    check_handover(&plans)?;
+    let texts = if root.is_dir() { Texts::open(pipeline, &mut folder) } else { Texts::default() };
     folder.sound()?;
     let guided = plans.iter().any(|plan| plan.guidance != 1.0);
     let encoded = encode(pipeline, &folder, order, engine, &texts, guided)?;
@@ -221,11 +224,14 @@ struct Plan<'p> {
 }
 
 impl<'p> Plan<'p> {
-    fn new(stage: &'p Stage, order: &Order) -> Result<Self, RunError> {
+    /// Problems with what the folder says of the sampler are left there.
+    fn new(stage: &'p Stage, order: &Order, folder: &mut Folder<'_>) -> Result<Self, RunError> {
         let settings = &stage.settings;
         let part = stage.network.parts.first().map(|part| part.folder()).unwrap_or_default();
         let interface = Interface::of(&stage.network.graph)?;
-        let method = method(settings, &order.choices);
+        let chosen = order.choices.sampler.as_deref().or(settings.sampler.as_deref());
+        let usual = usual(&stage.network, &interface, chosen, folder);
+        let method = method(settings, &order.choices, usual);
         method.name(&interface.process)?;
         Ok(Self {
             stage,
@@ -294,22 +300,38 @@ impl<'p> Plan<'p> {
     }
 }
 
-/// What is chosen, what the pipeline says, what is usual.
-fn method(settings: &Settings, choices: &Choices) -> Method {
+/// What the folder says of how to sample a network.
+fn usual(network: &Network, interface: &Interface, chosen: Option<&str>, folder: &mut Folder<'_>) -> Usual {
+    let Some(part) = network.parts.first() else { return Usual::default() };
+    // A file that cannot be read is reported where the process is compared.
+    let Ok(Some(config)) = folder.scheduler(part) else { return Usual::default() };
+    Usual::of(&config, &interface.process, chosen).unwrap_or_else(|problems| {
+        folder.report_scheduler(part, &problems);
+        Usual::default()
+    })
+}
+
+/// What is chosen, what the pipeline says, what its folder says, what is usual.
+fn method(settings: &Settings, choices: &Choices, folder: Usual) -> Method {
     let usual = Method::default();
     let size = |value: Option<u64>| value.map(|value| value as usize);
-    let spacing = choices.spacing.clone().or_else(|| settings.spacing.clone());
     // The offset belongs to the spacing that it is said with.
-    let offset = if choices.spacing.is_some() { None } else { size(settings.offset) };
+    let (spacing, offset) = match (&choices.spacing, &settings.spacing) {
+        (Some(spacing), _) => (Some(spacing.clone()), None),
+        (None, Some(spacing)) => (Some(spacing.clone()), size(settings.offset)),
+        (None, None) => (folder.spacing, size(settings.offset).or(Some(folder.offset))),
+    };
     Method {
-        sampler: choices.sampler.clone().or_else(|| settings.sampler.clone()),
+        sampler: choices.sampler.clone().or_else(|| settings.sampler.clone()).or(folder.sampler.map(str::to_owned)),
         steps: choices.steps.or(size(settings.steps)).unwrap_or(usual.steps),
         spacing,
         offset: choices.offset.or(offset).unwrap_or(usual.offset),
         eta: choices.eta,
         churn: choices.churn,
-        karras: choices.karras || settings.karras.unwrap_or(usual.karras),
-        clip: choices.clip,
+        karras: choices.karras || settings.karras.unwrap_or(folder.karras),
+        clip: choices.clip.or(folder.clip),
+        last: folder.last,
+        variance: folder.variance,
     }
 }
 

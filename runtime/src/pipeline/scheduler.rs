@@ -6,16 +6,26 @@ use serde_json::Value;
 /// A number that may be off by its last digits is the same.
 const TOLERANCE: f64 = 1e-9;
 
+/// Whether a value of a configuration is ours.
+pub(super) fn is_same(theirs: &Value, ours: &Value) -> bool {
+    match (theirs.as_f64(), ours.as_f64()) {
+        (Some(theirs), Some(ours)) => (theirs - ours).abs() <= TOLERANCE * ours.abs(),
+        _ => theirs == ours,
+    }
+}
+
 /// Differences, a sentence for each. Keys that say how to sample, and not how the network was trained, are not looked at.
 pub(super) fn contradictions(config: &Value, process: &Process) -> Vec<String> {
     let mut differences = vec![];
+    if config.get("trained_betas").is_some_and(|betas| !betas.is_null()) {
+        differences.push("`trained_betas` are numbers there, and the process of the network has a formula".to_owned());
+    }
+    // Files from before there was another prediction do not say which it is.
+    let early = config.get("_class_name").map(|_| Value::from("epsilon"));
     let mut compare = |key: &str, ours: Value| {
-        let Some(theirs) = config.get(key).filter(|theirs| !theirs.is_null()) else { return };
-        let same = match (theirs.as_f64(), ours.as_f64()) {
-            (Some(theirs), Some(ours)) => (theirs - ours).abs() <= TOLERANCE * ours.abs(),
-            _ => *theirs == ours,
-        };
-        if !same {
+        let unsaid = early.as_ref().filter(|_| key == "prediction_type");
+        let Some(theirs) = config.get(key).filter(|theirs| !theirs.is_null()).or(unsaid) else { return };
+        if !is_same(theirs, &ours) {
             differences.push(format!("`{key}` is {theirs} there, and {ours} in the process of the network"));
         }
     };
@@ -23,6 +33,7 @@ pub(super) fn contradictions(config: &Value, process: &Process) -> Vec<String> {
         Schedule::Steps { curve, steps, zero_terminal_snr } => {
             compare("num_train_timesteps", steps.into());
             compare("rescale_betas_zero_snr", zero_terminal_snr.into());
+            compare("timestep_type", "discrete".into());
             match curve {
                 Curve::Linear { start, end } => {
                     compare("beta_schedule", "linear".into());
@@ -72,7 +83,18 @@ mod tests {
         let config =
             json!({ "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "steps_offset": 1 });
         assert_eq!(contradictions(&config, &process), Vec::<String>::new());
-        let config = json!({ "prediction_type": "v_prediction", "beta_schedule": "linear" });
-        assert_eq!(contradictions(&config, &process).len(), 2);
+        let config = json!({ "prediction_type": "v_prediction", "beta_schedule": "linear", "trained_betas": [0.1] });
+        assert_eq!(contradictions(&config, &process).len(), 3);
+    }
+
+    #[test]
+    fn early_files_mean_noise() {
+        let config = json!({ "_class_name": "PNDMScheduler", "prediction_type": null });
+        let of = |prediction| contradictions(&config, &Process::of(Schedule::of(Curve::SCALED_LINEAR), prediction));
+        assert_eq!(of(Prediction::Eps), Vec::<String>::new());
+        let said = "`prediction_type` is \"epsilon\" there, and \"v_prediction\" in the process of the network";
+        assert_eq!(of(Prediction::V), [said]);
+        let flow = Process::of(Schedule::FLOW, Prediction::Flow);
+        assert_eq!(contradictions(&json!({ "_class_name": "FlowMatchEulerDiscreteScheduler" }), &flow).len(), 0);
     }
 }

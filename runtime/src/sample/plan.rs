@@ -3,9 +3,9 @@
 use crate::error::RunError;
 use archc_compiler::suggest::did_you_mean;
 use archc_process::sampler::{
-    Churn, Ddim, Ddpm, DpmSolver, Euler, EulerAncestral, FlowEuler, Heun, LastStep, Noise, Sampler, Sigmas,
+    Churn, Ddim, Ddpm, DpmSolver, Euler, EulerAncestral, FlowEuler, Heun, LastStep, Noise, Pndm, Sampler, Sigmas,
 };
-use archc_process::{Chain, Denoiser, Field, Process, ProcessError, Schedule, Spacing};
+use archc_process::{Chain, Curve, Denoiser, Field, Process, ProcessError, Schedule, Spacing, Variance};
 use std::ops::Range;
 
 /// How samples are drawn.
@@ -26,17 +26,36 @@ pub struct Method {
     pub karras: bool,
     /// The expected data is limited to so much, in `ddpm` and `ddim`.
     pub clip: Option<f64>,
+    /// What the last step of `ddim` and `pndm` ends at.
+    pub last: LastStep,
+    /// The variance of the steps of `ddpm`, where it is not that of the process.
+    pub variance: Option<Variance>,
 }
 
 impl Default for Method {
     fn default() -> Self {
-        Self { sampler: None, steps: 32, spacing: None, offset: 0, eta: 0.0, churn: 0.0, karras: false, clip: None }
+        Self {
+            sampler: None,
+            steps: 32,
+            spacing: None,
+            offset: 0,
+            eta: 0.0,
+            churn: 0.0,
+            karras: false,
+            clip: None,
+            last: LastStep::Clean,
+            variance: None,
+        }
     }
 }
 
-const CHAIN: [&str; 6] = ["ddim", "ddpm", "euler", "euler_a", "heun", "dpmpp_2m"];
+const CHAIN: [&str; 7] = ["ddim", "ddpm", "pndm", "euler", "euler_a", "heun", "dpmpp_2m"];
 const SIGMAS: [&str; 4] = ["heun", "euler", "euler_a", "dpmpp_2m"];
 const FLOW: [&str; 1] = ["flow_euler"];
+/// Samplers along deviations, which can be spaced as in EDM.
+const SPACED: [&str; 4] = ["euler", "euler_a", "heun", "dpmpp_2m"];
+/// What EDM spaces deviations by.
+const RHO: f64 = 7.0;
 
 impl Method {
     /// The samplers that a process can be sampled with, the usual one first.
@@ -47,6 +66,12 @@ impl Method {
             Schedule::Ve { .. } | Schedule::Edm { .. } => &SIGMAS,
             Schedule::Flow { .. } => &FLOW,
         }
+    }
+
+    /// Whether a sampler can space deviations as in EDM.
+    #[must_use]
+    pub fn is_spaced(sampler: &str) -> bool {
+        SPACED.contains(&sampler)
     }
 
     /// The name of the sampler.
@@ -71,15 +96,7 @@ impl Method {
         let name = self.name(process)?;
         self.check_options(name)?;
         Ok(match name {
-            "ddpm" | "ddim" => {
-                let chain = process.schedule.chain()?;
-                let visited = self.spacing(&chain)?.steps(chain.len(), self.steps)?;
-                if name == "ddpm" {
-                    Plan::Ddpm(Ddpm::new(&chain.respaced(&visited)?, process.variance, self.clip)?)
-                } else {
-                    Plan::Ddim(Ddim::new(&chain, &visited, self.eta, LastStep::Clean, self.clip)?)
-                }
-            }
+            "ddpm" | "ddim" | "pndm" => self.on_chain(name, process)?,
             "flow_euler" => {
                 let Schedule::Flow { shift, steps } = process.schedule else {
                     return Err(ProcessError::Contradiction("the schedule is no straight line".to_owned()).into());
@@ -92,13 +109,21 @@ impl Method {
                 let churn = Churn { amount: self.churn, ..Churn::NONE };
                 Plan::Heun(Heun::new(self.sigmas(process)?, churn)?)
             }
-            _ => match process.schedule {
-                Schedule::Steps { .. } if !self.karras && self.spacing.is_none() => {
-                    let sigmas = DpmSolver::linspace(&process.schedule.chain()?, self.steps)?;
-                    Plan::DpmSolver(DpmSolver::new(&sigmas)?)
-                }
-                _ => Plan::DpmSolver(DpmSolver::new(&self.sigmas(process)?)?),
-            },
+            _ => Plan::DpmSolver(DpmSolver::new(&self.dpm_sigmas(process)?)?),
+        })
+    }
+
+    /// Samplers of the steps of a chain.
+    fn on_chain(&self, name: &str, process: &Process) -> Result<Plan, RunError> {
+        let chain = process.schedule.chain()?;
+        let visited = self.spacing(&chain)?.steps(chain.len(), self.steps)?;
+        Ok(match name {
+            "ddpm" => {
+                let variance = self.variance.unwrap_or(process.variance);
+                Plan::Ddpm(Ddpm::new(&chain.respaced(&visited)?, variance, self.clip)?)
+            }
+            "pndm" => Plan::Pndm(Pndm::new(&chain, &visited, process.prediction, self.last)?),
+            _ => Plan::Ddim(Ddim::new(&chain, &visited, self.eta, self.last, self.clip)?),
         })
     }
 
@@ -111,7 +136,7 @@ impl Method {
             ("eta", self.eta != 0.0, ["ddim"].as_slice()),
             ("churn", self.churn != 0.0, &["heun"]),
             ("clip", self.clip.is_some(), &["ddpm", "ddim"]),
-            ("karras", self.karras, &["euler", "euler_a", "heun", "dpmpp_2m"]),
+            ("karras", self.karras, &SPACED),
         ];
         for (option, given, of) in idle {
             if given && !of.contains(&name) {
@@ -134,12 +159,25 @@ impl Method {
         }
     }
 
+    /// The deviations of `dpmpp_2m`. Spaced as in EDM they reach from end to end of a chain, and the network is told the
+    /// nearest step; but for the cosine schedule, as published (diffusers, `DPMSolverMultistepScheduler`).
+    fn dpm_sigmas(&self, process: &Process) -> Result<Sigmas, RunError> {
+        let Schedule::Steps { curve, .. } = process.schedule else { return self.sigmas(process) };
+        let chain = process.schedule.chain()?;
+        if !self.karras {
+            let spacing = if self.spacing.is_some() { self.spacing(&chain)? } else { Spacing::Linspace };
+            return Ok(DpmSolver::sigmas(&chain, spacing, self.steps)?);
+        }
+        let sigmas = Sigmas::of_chain(&chain, Spacing::Linspace, self.steps)?.spaced_by_rho(&chain, RHO)?;
+        Ok(if matches!(curve, Curve::Cosine { .. }) { sigmas } else { sigmas.told_whole_steps() })
+    }
+
     fn sigmas(&self, process: &Process) -> Result<Sigmas, RunError> {
         Ok(match process.schedule {
             Schedule::Steps { .. } => {
                 let chain = process.schedule.chain()?;
                 let sigmas = Sigmas::of_chain(&chain, self.spacing(&chain)?, self.steps)?;
-                if self.karras { sigmas.spaced_by_rho(&chain, 7.0)? } else { sigmas }
+                if self.karras { sigmas.spaced_by_rho(&chain, RHO)? } else { sigmas }
             }
             Schedule::Edm { sigma_min, sigma_max, rho } => Sigmas::edm(sigma_min, sigma_max, rho, self.steps)?,
             Schedule::Ve { .. } | Schedule::Flow { .. } => {
@@ -155,6 +193,7 @@ impl Method {
 pub(super) enum Plan {
     Ddpm(Ddpm),
     Ddim(Ddim),
+    Pndm(Pndm),
     Euler(Euler),
     EulerAncestral(EulerAncestral),
     Heun(Heun),
@@ -168,6 +207,7 @@ macro_rules! each {
         match $plan {
             Plan::Ddpm($sampler) => $body,
             Plan::Ddim($sampler) => $body,
+            Plan::Pndm($sampler) => $body,
             Plan::Euler($sampler) => $body,
             Plan::EulerAncestral($sampler) => $body,
             Plan::Heun($sampler) => $body,

@@ -9,6 +9,8 @@ with random weights, and beside its networks
     expected.safetensors   `noise`, what it starts from; `ids.TOKENIZER`, the prompt in the ids of a tokenizer;
                            `latents`, what the last network leaves; `samples`, what the decoder makes of it
 
+`schedulers` holds configurations for the folder of `sd15`, and in `latents.safetensors` what its network leaves with each.
+
 Prompts and settings are those of the tests, in `cli/tests/pipelines.rs`.
 """
 
@@ -22,8 +24,12 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderKLTemporalDecoder,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    PNDMScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -174,9 +180,9 @@ def checked(pipeline, image, **given):
     assert torch.allclose(own, (image / 2 + 0.5).clamp(0, 1), atol=1e-5)
 
 
-def stable_diffusion(folder, prompt, prediction, act, **given):
+def assembled(prediction, act, **given):
     levels, widths = [CROSS, CROSS, CROSS, PLAIN], [8, 8, 16, 16]
-    pipeline = StableDiffusionPipeline(
+    return StableDiffusionPipeline(
         vae=random(autoencoder(), 1),
         text_encoder=random(CLIPTextModel(text_config(hidden_act=act)), 2),
         tokenizer=tokenizer(given["pad"]),
@@ -186,6 +192,10 @@ def stable_diffusion(folder, prompt, prediction, act, **given):
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def stable_diffusion(folder, prompt, prediction, act, **given):
+    pipeline = assembled(prediction, act, **given)
     order = {"prompt": prompt, "height": 64, "width": 128, "num_inference_steps": 5, **given["order"]}
     start = noise()
     left = pipeline(latents=start.clone(), output_type="latent", **order).images
@@ -196,10 +206,11 @@ def stable_diffusion(folder, prompt, prediction, act, **given):
     finish(folder, expected)
 
 
+SD15 = {"prediction": "epsilon", "act": "quick_gelu", "pad": "<|endoftext|>", "unet": {"attention_head_dim": 2}}
+
+
 def sd15(folder):
-    heads = {"attention_head_dim": 2}
-    order = {"negative_prompt": NEGATIVE, "guidance_scale": 7.5}
-    stable_diffusion(folder, PROMPT, "epsilon", "quick_gelu", pad="<|endoftext|>", unet=heads, order=order)
+    stable_diffusion(folder, PROMPT, order={"negative_prompt": NEGATIVE, "guidance_scale": 7.5}, **SD15)
 
 
 def sd21(folder):
@@ -346,9 +357,40 @@ def svd(folder):
     finish(folder, {"image": image, **resized}, "resized")
 
 
+def schedulers(folder):
+    """What diffusers makes with other schedulers than that of the folder of `sd15`, but for those that draw noise."""
+    pipeline = assembled(**SD15)
+    latent = {"set_alpha_to_one": False, "clip_sample": False}
+    karras = {"use_karras_sigmas": True, **CHAIN}
+    cases = {
+        # As Stable Diffusion 1.5 is published: the file does not say what was the only way at its time.
+        "pndm": PNDMScheduler(skip_prk_steps=True, set_alpha_to_one=False, **CHAIN),
+        "ddim": DDIMScheduler(**latent, **CHAIN),
+        "ddim_trailing": DDIMScheduler(timestep_spacing="trailing", clip_sample=False, **CHAIN),
+        "euler_karras": EulerDiscreteScheduler(timestep_spacing="leading", **karras),
+        "heun": HeunDiscreteScheduler(timestep_spacing="trailing", **CHAIN),
+        "dpm": DPMSolverMultistepScheduler(**CHAIN),
+        "dpm_leading": DPMSolverMultistepScheduler(timestep_spacing="leading", **CHAIN),
+        "dpm_karras": DPMSolverMultistepScheduler(timestep_spacing="leading", **karras),
+    }
+    start = noise()
+    left = {"noise": start}
+    for name, scheduler in cases.items():
+        pipeline.scheduler = scheduler
+        order = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": 7.5, "height": 64, "width": 128}
+        left[name] = pipeline(latents=start.clone(), num_inference_steps=5, output_type="latent", **order).images
+        folder.mkdir(exist_ok=True)
+        config = scheduler.to_json_string()
+        if name == "pndm":
+            early = {key: own for key, own in json.loads(config).items() if key not in ("prediction_type", "timestep_spacing")}
+            config = json.dumps(early, indent=2) + "\n"
+        (folder / f"{name}.json").write_text(config)
+    save_file(left, folder / "latents.safetensors")
+
+
 def main():
     torch.set_grad_enabled(False)
-    for name in sys.argv[1:] or ["sd15", "sd21", "sdxl", "sd3", "svd"]:
+    for name in sys.argv[1:] or ["sd15", "sd21", "sdxl", "sd3", "svd", "schedulers"]:
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
         globals()[name](folder)
