@@ -554,6 +554,9 @@ pub struct Sample {
     /// Other inputs by name, `uncond.NAME` for those without a condition
     #[arg(long, value_name = "SAFETENSORS")]
     pub inputs: Option<PathBuf>,
+    /// An image, PNG or JPEG, for the input of that name, once for each
+    #[arg(long = "image", value_name = "NAME=FILE")]
+    pub images: Vec<String>,
     /// Samples that go through the network at a time
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: u32,

@@ -239,9 +239,51 @@ fn a_scheduler_without_a_sampler_is_said_with_what_else_is_wrong() {
 fn stable_video_diffusion_of_an_image() {
     agrees("svd", None, EXPECTED, &["--steps", "4", "--columns", "3"]);
     let (place, folder) = (Place::of("svd"), published("svd"));
-    let words = ["image: is needed", "augmentation: is needed"];
-    fails(&place, &folder, &[], &words);
+    fails(&place, &folder, &[], &["image: is needed"]);
     fails(&place, &folder, &["--prompt", "a cat"], &["takes no text"]);
+}
+
+#[test]
+fn an_image_is_a_file_and_noise_that_is_not_given_is_drawn() {
+    let (place, folder, expected) = (Place::of("svd"), published("svd"), published("svd").join(EXPECTED));
+    let mut given = tensors(&expected);
+    let image = given.remove("image").expect("an image");
+    let size = image.shape.iter().skip(2).map(|size| *size as u32).collect::<Vec<_>>();
+    let [height, width] = <[u32; 2]>::try_from(size).expect("a height and a width");
+    let bytes: Vec<u8> = image.to_f32().iter().map(|value| ((value + 1.0) * 127.5).round() as u8).collect();
+    let picture = image::RgbImage::from_fn(width, height, |x, y| {
+        let channel = |at: u32| bytes.get((((at * height) + y) * width + x) as usize).copied().expect("a pixel");
+        image::Rgb([channel(0), channel(1), channel(2)])
+    });
+    picture.save(place.path("picture.png")).expect("a picture");
+    write(&place.path("all.safetensors"), &given).expect("written");
+    given.remove("augmentation");
+    write(&place.path("start.safetensors"), &given).expect("written");
+
+    let whole = expected.to_str().expect("a path").to_owned();
+    let latents = |arguments: &[&str]| {
+        let run = place.sample(&folder, &[&["--steps", "1"], arguments].concat());
+        assert_eq!(run.code, 0, "{}", run.err);
+        place.made("latents")
+    };
+    let picture = ["--image", "image=picture.png"];
+    let of_tensors = latents(&["--inputs", &whole]);
+    let of_file = latents(&[&picture[..], &["--inputs", "all.safetensors"]].concat());
+    assert!(off(&of_file, &of_tensors) < TOLERANCE);
+    let drawn = |seed: &str| latents(&[&picture[..], &["--inputs", "start.safetensors", "--seed", seed]].concat());
+    let first = drawn("1");
+    assert!(first != drawn("2") && first != of_file);
+
+    let inputs = |image: &str, words: &[&str]| {
+        let run = place.sample(&folder, &["--image", image]);
+        assert_eq!(run.code, FAILURE, "{}", run.err);
+        words.iter().for_each(|word| assert!(run.err.contains(word), "no `{word}` in:\n{}", run.err));
+    };
+    inputs("picture.png", &["write NAME=FILE"]);
+    inputs("picture=picture.png", &["there is no image `picture`"]);
+    inputs("image=start.safetensors", &["start.safetensors"]);
+    // A spec says how large latents are.
+    inputs("image=picture.png", &["`image` has H = 8, another input has H = 72"]);
 }
 
 /// A copy of a published folder, to be spoiled.

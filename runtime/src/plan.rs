@@ -151,7 +151,8 @@ impl Plan {
     }
 }
 
-fn bind_sizes(name: &str, ty: &Type, data: &[usize], sizes: &mut Sizes, problems: &mut Vec<String>) {
+/// Takes sizes from an input; what contradicts those of others is a problem.
+pub(crate) fn bind_sizes(name: &str, ty: &Type, data: &[usize], sizes: &mut Sizes, problems: &mut Vec<String>) {
     for ((dim, size), axis) in ty.data_dims().iter().zip(data).zip(ty.kind.axes()) {
         let size = *size as u64;
         if let (Dim::Open(_), [symbol]) = (dim, dim.symbols().as_slice())

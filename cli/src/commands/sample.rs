@@ -6,6 +6,8 @@ use crate::args::{Sample, Settings, Target};
 use crate::run_folder::{self, Manifest};
 use crate::{Outcome, output, target};
 use archc_compiler::ir::Graph;
+use archc_compiler::types::Kind;
+use archc_runtime::data::read_image;
 use archc_runtime::sample::{Method, Order, Start, Window, draw};
 use archc_runtime::tensors::{self, TensorFile};
 use archc_runtime::{Device, HostTensor, Interface, Weights, open_with, picture};
@@ -65,7 +67,7 @@ pub fn run(options: &Sample) -> Result<Outcome, String> {
         window: Window::default(),
         shape,
         batch: options.batch as usize,
-        conditions: conditions(options.inputs.as_deref())?,
+        conditions: conditions(options, Some(&graph))?,
     };
     // Options are looked at before the weights are loaded.
     order.method.name(&interface.process).map_err(explain)?;
@@ -171,13 +173,34 @@ fn labels(options: &Sample, interface: &Interface) -> Result<Vec<i64>, String> {
     Ok(options.labels.iter().flat_map(|label| std::iter::repeat_n(*label, each)).collect())
 }
 
-/// Tensors of a file by name.
-fn conditions(path: Option<&Path>) -> Result<BTreeMap<String, HostTensor>, String> {
-    let Some(path) = path else { return Ok(BTreeMap::new()) };
+/// What is given by name: tensors of a file, and images.
+fn conditions(options: &Sample, graph: Option<&Graph>) -> Result<BTreeMap<String, HostTensor>, String> {
+    let mut given = BTreeMap::new();
     let explain = |error: archc_runtime::RunError| error.to_string();
-    let file = TensorFile::open(path).map_err(explain)?;
-    let read = file.tensors().map_err(explain)?;
-    read.names().into_iter().map(|name| Ok((name.clone(), read.read(&name).map_err(explain)?))).collect()
+    if let Some(path) = &options.inputs {
+        let file = TensorFile::open(path).map_err(explain)?;
+        let read = file.tensors().map_err(explain)?;
+        for name in read.names() {
+            let tensor = read.read(&name).map_err(explain)?;
+            given.insert(name, tensor);
+        }
+    }
+    for image in &options.images {
+        let (name, path) = image.split_once('=').ok_or_else(|| format!("--image {image}: write NAME=FILE"))?;
+        let channels = graph
+            .and_then(|graph| channels(graph, name))
+            .ok_or_else(|| format!("--image {image}: there is no image `{name}`"))?;
+        let read = read_image(Path::new(path), channels as usize).map_err(explain)?;
+        given.insert(name.to_owned(), read);
+    }
+    Ok(given)
+}
+
+/// Channels of the image that is an input of that name.
+fn channels(graph: &Graph, name: &str) -> Option<u64> {
+    let input = graph.inputs.iter().find(|input| *input.name == *name)?;
+    let ty = &graph.node(input.node).ty;
+    ty.channels().filter(|_| ty.kind == Kind::Image)
 }
 
 /// A bar on standard error, if that is a terminal.

@@ -25,12 +25,17 @@ use std::sync::Arc;
 /// The name that stands, in the numbers of a condition, for whether a prediction is the conditional one.
 pub const GUIDED: &str = "guided";
 
+/// The default of an input that is drawn where it is not given.
+pub(crate) const NOISE: &str = "noise";
+
 /// A pipeline with all of its graphs.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     pub name: String,
     /// The `///` comment above it.
     pub docs: String,
+    /// Inputs that are unit noise unless they are given.
+    pub noise: Vec<Arc<str>>,
     /// Makes the conditions; there is none where no condition is computed.
     pub encoder: Option<Network>,
     /// Networks that take noise away, in the order in which they do.

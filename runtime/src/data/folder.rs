@@ -38,8 +38,7 @@ pub(super) fn read(folder: &Path, channels: usize) -> Result<DataSet, RunError> 
             continue;
         }
         let Some(pixels) = pixels(&image, channels) else {
-            let reason = format!("the model has {channels} channels; images have 1, 3 or 4");
-            return Err(RunError::file(folder, reason));
+            return Err(other_channels(folder, channels));
         };
         data.extend(pixels);
         labels.extend(class.as_ref().and_then(|class| classes.binary_search(class).ok()).map(|class| class as i64));
@@ -62,6 +61,17 @@ pub(super) fn read(folder: &Path, channels: usize) -> Result<DataSet, RunError> 
     let samples = Samples { shape, data: Elements::U8(data), range: None };
     let labels = (!classes.is_empty()).then_some(labels);
     Ok(DataSet { samples, labels, classes, conditions: BTreeMap::new() })
+}
+
+/// The shape of one image, `[1, channels, height, width]`, and its bytes.
+pub(super) fn image(path: &Path, channels: usize) -> Result<(Vec<usize>, Vec<u8>), RunError> {
+    let image = decoded(path).map_err(|error| RunError::file(path, error))?;
+    let pixels = pixels(&image, channels).ok_or_else(|| other_channels(path, channels))?;
+    Ok((vec![1, channels, image.height() as usize, image.width() as usize], pixels))
+}
+
+fn other_channels(path: &Path, channels: usize) -> RunError {
+    RunError::file(path, format!("the model has {channels} channels; images have 1, 3 or 4"))
 }
 
 /// Images in order, with their classes.

@@ -116,6 +116,16 @@ pub fn read(path: &Path, source: &Source<'_>, graph: &Graph, interface: &Interfa
     Ok(set)
 }
 
+/// One image of a PNG or JPEG file, `[1, channels, height, width]` from -1 to 1.
+pub fn read_image(path: &Path, channels: usize) -> Result<HostTensor, RunError> {
+    let (shape, pixels) = folder::image(path, channels)?;
+    let samples = Samples { shape, data: Elements::U8(pixels), range: Some(BYTES) };
+    Ok(HostTensor::f32(samples.shape.clone(), samples.rows(&[0])))
+}
+
+/// What becomes -1 and 1 of bytes.
+const BYTES: (f32, f32) = (0.0, 255.0);
+
 /// Reads samples alone, for the only input of a model that has no process. `range` is that of [`Source`].
 pub fn read_samples(path: &Path, range: Option<(f32, f32)>, graph: &Graph) -> Result<Samples, RunError> {
     let samples = read_set(path, range, graph, 0)?.samples;
@@ -136,7 +146,7 @@ fn read_set(path: &Path, range: Option<(f32, f32)>, graph: &Graph, input: usize)
         DataSet { samples, labels: arrays.labels, classes: vec![], conditions: arrays.conditions }
     };
     set.samples.range = range.or(match set.samples.data {
-        Elements::U8(_) => Some((0.0, 255.0)),
+        Elements::U8(_) => Some(BYTES),
         Elements::F32(_) => None,
     });
     if let Some((low, high)) = range.filter(|(low, high)| low >= high) {

@@ -16,10 +16,11 @@ mod usual;
 use crate::error::RunError;
 use crate::host::{HostData, HostTensor};
 use crate::interface::Interface;
+use crate::plan::bind_sizes;
 use crate::sample::{self, Method, Start, Window};
 use crate::session::{Device, Passes, Request, Session, Weights, open_with};
 use crate::weights::PartWeights;
-use archc_compiler::dim::Dim;
+use archc_compiler::dim::{Dim, Sizes};
 use archc_compiler::ir::{Graph, Input};
 use archc_compiler::pipeline::{Condition, Network, Part, Pipeline, Settings, Stage};
 use archc_compiler::types::{Axis, Kind};
@@ -148,24 +149,54 @@ impl Texts {
         Self(texts)
     }
 
-    /// The inputs of an encoder for a text; those that are no text are among those of the order.
-    fn inputs(&self, graph: &Graph, text: &str, order: &Order) -> Result<Vec<HostTensor>, RunError> {
+    /// The inputs of an encoder for a text; those that are no text are among those of the order, or drawn.
+    fn inputs(
+        &self,
+        pipeline: &Pipeline,
+        graph: &Graph,
+        text: &str,
+        order: &Order,
+    ) -> Result<Vec<HostTensor>, RunError> {
         let mut problems = vec![];
-        let mut inputs = vec![];
+        let mut given: Vec<Option<HostTensor>> = vec![];
         for input in &graph.inputs {
-            let made = match self.0.get(&*input.name) {
-                Some(tokenizer) => tokenizer.ids(text).map(|ids| HostTensor::i64(vec![1, ids.len()], ids)),
-                None => {
-                    order.inputs.get(&*input.name).cloned().ok_or_else(|| "is needed: give it with --inputs".to_owned())
-                }
+            let made = match (self.0.get(&*input.name), order.inputs.get(&*input.name)) {
+                (Some(tokenizer), _) => tokenizer.ids(text).map(|ids| Some(HostTensor::i64(vec![1, ids.len()], ids))),
+                (None, Some(tensor)) => Ok(Some(tensor.clone())),
+                (None, None) if pipeline.noise.contains(&input.name) => Ok(None),
+                (None, None) => Err("is needed: give it with --inputs, or an image with --image".to_owned()),
             };
             match made {
-                Ok(tensor) => inputs.push(tensor),
+                Ok(tensor) => given.push(tensor),
                 Err(problem) => problems.push(format!("  {}: {problem}", input.name)),
             }
         }
-        if problems.is_empty() { Ok(inputs) } else { Err(RunError::Inputs { problems }) }
+        if problems.is_empty() { with_noise(graph, given, order.seed) } else { Err(RunError::Inputs { problems }) }
     }
+}
+
+/// Inputs with noise for those that are not given, as large as the others say.
+fn with_noise(graph: &Graph, given: Vec<Option<HostTensor>>, seed: u64) -> Result<Vec<HostTensor>, RunError> {
+    let (mut sizes, mut problems) = (Sizes::new(), vec![]);
+    for (input, tensor) in graph.inputs.iter().zip(&given) {
+        if let Some(data) = tensor.as_ref().and_then(|tensor| tensor.shape.get(1..)) {
+            bind_sizes(&input.name, &graph.node(input.node).ty, data, &mut sizes, &mut problems);
+        }
+    }
+    let mut inputs = vec![];
+    for (input, tensor) in graph.inputs.iter().zip(given) {
+        let drawn = || {
+            let data = graph.node(input.node).ty.shape_at(&sizes)?;
+            let shape: Vec<usize> = std::iter::once(1).chain(data.into_iter().map(|size| size as usize)).collect();
+            let noise = sample::noise(seed, &format!("input.{}", input.name), 0..1, shape.iter().product());
+            Some(HostTensor::f32(shape, noise))
+        };
+        match tensor.or_else(drawn) {
+            Some(tensor) => inputs.push(tensor),
+            None => problems.push(format!("  {}: its size does not follow from other inputs: give it", input.name)),
+        }
+    }
+    if problems.is_empty() { Ok(inputs) } else { Err(RunError::Inputs { problems }) }
 }
 
 /// Inputs that are texts.
@@ -190,7 +221,7 @@ fn encode(
     guided: bool,
 ) -> Result<Encoded, RunError> {
     let Some(network) = &pipeline.encoder else { return Ok(Encoded::default()) };
-    let inputs = |text: &str| texts.inputs(&network.graph, text, order);
+    let inputs = |text: &str| texts.inputs(pipeline, &network.graph, text, order);
     // Both texts are looked at before any weights are loaded.
     let prompt = inputs(&order.prompt)?;
     let negative = inputs(order.negative.as_deref().unwrap_or_default())?;

@@ -147,7 +147,7 @@ impl Order {
 }
 
 /// Unit noise for samples, each from a stream of its own.
-fn noise(seed: u64, purpose: &str, samples: Range<usize>, width: usize) -> Vec<f32> {
+pub(crate) fn noise(seed: u64, purpose: &str, samples: Range<usize>, width: usize) -> Vec<f32> {
     let of = |sample: usize| {
         let stream = init::stream(seed, &format!("sample.{sample}.{purpose}"));
         Distribution::<f32>::sample_iter(StandardNormal, stream).take(width)

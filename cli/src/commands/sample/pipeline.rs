@@ -54,7 +54,7 @@ pub fn run(options: &Sample, found: CompiledPipeline) -> Result<Outcome, String>
 }
 
 fn order(options: &Sample, pipeline: &Pipeline) -> Result<Order, String> {
-    let graph = pipeline.encoder.as_ref().map(|encoder| &encoder.graph);
+    let graph = pipeline.encoder.as_ref().map(|encoder| &*encoder.graph);
     let takes_text =
         graph.is_some_and(|graph| graph.inputs.iter().any(|input| graph.node(input.node).ty.kind == Kind::Ids));
     if !takes_text && options.negative.is_some() {
@@ -84,6 +84,6 @@ fn order(options: &Sample, pipeline: &Pipeline) -> Result<Order, String> {
             karras: options.karras,
             clip: options.clip,
         },
-        inputs: conditions(options.inputs.as_deref())?,
+        inputs: conditions(options, graph)?,
     })
 }

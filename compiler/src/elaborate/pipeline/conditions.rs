@@ -8,7 +8,7 @@ use crate::elaborate::{Elaborator, Frame};
 use crate::pipeline::{Condition, GUIDED, Network, Stage};
 use crate::types::{Axis, Kind, Type};
 use archc_grammar::Span;
-use archc_grammar::ast::{Expr, ExprKind, Statement, StatementKind};
+use archc_grammar::ast::{Expr, ExprKind, Parameter, Statement, StatementKind};
 use std::sync::Arc;
 
 impl<'p> Cutter<'p> {
@@ -58,7 +58,8 @@ impl<'p> Cutter<'p> {
         let result = Statement { allows: vec![], kind: StatementKind::Expr(Expr { kind, span }), span };
         let statements = pieces.before.iter().cloned().chain([result]).collect();
         let known = self.diagnostics.len();
-        let network = self.model(self.found.definition.parameters.clone(), statements);
+        let given = |own: &Parameter| Parameter { default: None, ..own.clone() };
+        let network = self.model(self.found.definition.parameters.iter().map(given).collect(), statements);
         for problem in self.diagnostics.iter_mut().skip(known).filter(|problem| problem.id == "model/no-output") {
             problem.id = CONDITION.into();
             problem.message = "a condition is a tensor, or a list of numbers".to_owned();

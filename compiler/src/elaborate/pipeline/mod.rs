@@ -6,12 +6,13 @@ mod network;
 mod settings;
 
 use super::{Budget, Settings};
-use crate::pipeline::{Denoise, Pipeline};
+use crate::pipeline::{Denoise, NOISE, Pipeline};
 use crate::program::{DefinitionRef, Program};
 use crate::types::Kind;
-use archc_grammar::ast::{ExprKind, Name, Pattern, Statement, StatementKind, TypeExpr};
+use archc_grammar::ast::{ExprKind, Name, Parameter, Pattern, Statement, StatementKind, TypeExpr};
 use archc_grammar::{Diagnostic, Level, Span};
 use draft::Draft;
+use std::sync::Arc;
 
 /// A pipeline, unless errors prevented one, and everything there is to say about the way to it.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub fn elaborate_pipeline(
 const DENOISE: &str = "pipeline/denoise";
 const CONDITION: &str = "pipeline/condition";
 const FOLDER: &str = "pipeline/folder";
+const PARAMETER: &str = "pipeline/parameter";
 
 struct Cutter<'p> {
     program: &'p Program,
@@ -67,7 +69,7 @@ impl<'p> Cutter<'p> {
 
     fn pipeline(&mut self) -> Option<Pipeline> {
         let definition = &self.found.definition;
-        self.check_parameters()?;
+        let noise = self.noise()?;
         let pieces = self.pieces()?;
         let drafts: Vec<Option<Draft<'p>>> = pieces.stages.iter().map(|(_, denoise)| self.draft(denoise)).collect();
         let mut drafts: Vec<Draft<'p>> = drafts.into_iter().collect::<Option<_>>()?;
@@ -77,31 +79,40 @@ impl<'p> Cutter<'p> {
         Some(Pipeline {
             name: definition.name.text.to_string(),
             docs: definition.docs.clone(),
+            noise,
             encoder,
             stages,
             decoder,
         })
     }
 
-    /// Parameters are what is given from outside: texts as ids, and other tensors.
-    fn check_parameters(&mut self) -> Option<()> {
+    /// Parameters are what is given from outside, texts as ids and other tensors, and what is drawn unless it is given. Gives
+    /// the names of those.
+    fn noise(&mut self) -> Option<Vec<Arc<str>>> {
         let definition = &self.found.definition;
+        let mut noise = vec![];
         for parameter in &definition.parameters {
-            let is_tensor =
-                matches!(&parameter.kind, TypeExpr::Plain { name, .. } if Kind::from_name(&name.text).is_some());
-            if !is_tensor || parameter.default.is_some() {
+            let Some(kind) = kind(parameter) else {
                 let help = "write `tokenizer: ids[77, 49408]`: the text in ids of the tokenizer in that folder";
-                let message = format!("`{}` is no tensor without a default", parameter.name.text);
-                let problem = Diagnostic::error("pipeline/parameter", message)
+                let problem = Diagnostic::error(PARAMETER, format!("`{}` is no tensor", parameter.name.text))
                     .label(parameter.span, "a pipeline is given tensors alone");
                 return self.report(problem.help(help));
+            };
+            let Some(default) = &parameter.default else { continue };
+            let is_noise = matches!(&default.kind, ExprKind::Name(word) if **word == *NOISE);
+            if !is_noise || !kind.has_positions() && kind != Kind::Vector || kind.is_index() {
+                let message = format!("`{}` has a default that pipelines do not have", parameter.name.text);
+                let problem = Diagnostic::error(PARAMETER, message).label(default.span, "not known");
+                let help = "leave it out; images, videos, tokens and vectors can be `noise`, which the seed draws";
+                return self.report(problem.help(help));
             }
+            noise.push(parameter.name.text.clone());
         }
         if definition.results.is_some() {
             let message = "the result of a pipeline is what its body gives";
             return self.error("pipeline/result", message, definition.header, "leave out its type");
         }
-        Some(())
+        Some(noise)
     }
 
     /// Where the body is cut.
@@ -168,5 +179,13 @@ impl<'p> Cutter<'p> {
             (before, from) = (Some(*name), draft.settings.until);
         }
         Some(())
+    }
+}
+
+/// What kind of tensor a parameter is, if it is one.
+fn kind(parameter: &Parameter) -> Option<Kind> {
+    match &parameter.kind {
+        TypeExpr::Plain { name, .. } => Kind::from_name(&name.text),
+        TypeExpr::List { .. } => None,
     }
 }

@@ -132,7 +132,9 @@ impl Checker<'_> {
             }
         }
         for parameter in &definition.parameters {
-            if let Some(default) = &parameter.default {
+            // A word of pipelines stands for itself, and is looked at when they are elaborated.
+            let is_word = |default: &&Expr| self.in_pipeline && matches!(default.kind, ExprKind::Name(_));
+            if let Some(default) = parameter.default.as_ref().filter(|default| !is_word(default)) {
                 let known = self.problems.len();
                 self.expr(default, &definition.name.text);
                 for problem in self.problems.iter_mut().skip(known).filter(|problem| problem.id == "name/unknown") {
