@@ -3,10 +3,11 @@
 use crate::init;
 use crate::kernels::Kernels;
 use crate::module::GraphModule;
-use crate::ops::{self, Call};
-use crate::plan::{Bindings, Plan};
+use crate::ops::{self, Call, Tail};
+use crate::plan::{Bindings, Plan, Step};
 use crate::value::Value;
-use archc_compiler::ir::NodeId;
+use archc_compiler::ir::groups::{Group, Kernel};
+use archc_compiler::ir::{Graph, NodeId};
 use archc_compiler::types::{Batch, Type};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Shape, TensorMetadata};
@@ -128,23 +129,46 @@ impl<B: Kernels> Run<'_, B> {
         }
     }
 
-    /// The value of a node, or nothing for an input.
+    /// The value of a node, or nothing for an input and inside of a group.
     fn node(&self, id: NodeId, values: &mut Values<B>, observer: &mut impl Observer<B>) -> Option<Value<B>> {
-        let node = self.plan.graph.node(id);
-        let operands = self.plan.graph.operands(id);
-        let mut taken: SmallVec<[Value<B>; 3]> = SmallVec::new();
-        for (slot, operand) in operands.iter().enumerate() {
+        let graph = &*self.plan.graph;
+        match self.plan.step(id) {
+            Step::Inside => None,
+            Step::Node => {
+                let given: SmallVec<[_; 3]> = graph.operands(id).into_iter().map(|operand| (id, operand)).collect();
+                let taken = self.take(id, &given, values, observer);
+                let masks = self.mode.stream(id);
+                apply(self.plan, self.bindings, id, taken, self.parameters(id), masks, self.device)
+            }
+            Step::Group(group) => {
+                let taken = self.take(id, &group.operands, values, observer);
+                let first = group.nodes.first().copied().unwrap_or(id);
+                apply_group(self.plan, self.bindings, group, taken, self.parameters(first), self.device)
+            }
+        }
+    }
+
+    fn parameters(&self, id: NodeId) -> SmallVec<[B::FloatTensorPrimitive; 2]> {
+        self.plan.graph.node(id).parameters.iter().filter_map(|id| self.module.parameter(*id)).collect()
+    }
+
+    /// Values for what runs in the place of a node, each with the node that takes it.
+    fn take(
+        &self,
+        place: NodeId,
+        given: &[(NodeId, NodeId)],
+        values: &mut Values<B>,
+        observer: &mut impl Observer<B>,
+    ) -> SmallVec<[Value<B>; 3]> {
+        let mut taken = SmallVec::new();
+        for (slot, (user, operand)) in given.iter().enumerate() {
             // Moving a value at its last use lets the backend work in its memory.
-            let used_again = operands.iter().skip(slot + 1).any(|later| later == operand);
+            let used_again = given.iter().skip(slot + 1).any(|(_, later)| later == operand);
             let Some(value) = values.0.get_mut(operand.index()) else { continue };
-            let own = if self.plan.is_last_use(*operand, id) && !used_again { value.take() } else { value.clone() };
-            taken.extend(own.map(|own| observer.taken(id, *operand, own)));
+            let own = if self.plan.is_last_use(*operand, place) && !used_again { value.take() } else { value.clone() };
+            taken.extend(own.map(|own| observer.taken(*user, *operand, own)));
         }
-        if operands.first().is_some_and(|operand| self.plan.is_activated(*operand)) {
-            return taken.pop();
-        }
-        let parameters = node.parameters.iter().filter_map(|id| self.module.parameter(*id)).collect();
-        apply(self.plan, self.bindings, id, taken, parameters, self.mode.stream(id), self.device)
+        taken
     }
 }
 
@@ -160,23 +184,54 @@ pub(crate) fn apply<B: Kernels>(
 ) -> Option<Value<B>> {
     let graph = &*plan.graph;
     let node = graph.node(id);
-    let types: SmallVec<[&Type; 3]> = graph.operands(id).into_iter().map(|operand| &graph.node(operand).ty).collect();
+    let types = types_of(graph, graph.operands(id));
+    spread_all(&mut operands, &types, &node.ty, plan, bindings);
+    let shape = plan.shape_of(&node.ty, bindings);
+    let (result, sizes) = (&node.ty, &bindings.sizes);
+    let call = Call { operands, types, parameters, result, shape, sizes, device, masks, tail: Tail::default() };
+    Some(ops::run(node.op()?, call))
+}
+
+/// Runs a group on values of its operands and on the parameters of its first node.
+fn apply_group<B: Kernels>(
+    plan: &Plan,
+    bindings: &Bindings,
+    group: &Group,
+    mut operands: SmallVec<[Value<B>; 3]>,
+    parameters: SmallVec<[B::FloatTensorPrimitive; 2]>,
+    device: &B::Device,
+) -> Option<Value<B>> {
+    let graph = &*plan.graph;
+    let (first, last) = (graph.node(*group.nodes.first()?), graph.node(group.last()?));
+    let mut types = types_of(graph, group.operands.iter().map(|(_, operand)| *operand));
+    spread_all(&mut operands, &types, &last.ty, plan, bindings);
+    let tail = match group.kernel {
+        Kernel::Norm { factor, shift, silu } => {
+            types.truncate(1);
+            let mut behind = operands.drain(1..).map(Value::tensor);
+            let mut next = |is_there: bool| is_there.then(|| behind.next()).flatten();
+            Tail { factor: next(factor), shift: next(shift), silu }
+        }
+        Kernel::GatedSum => Tail::default(),
+    };
+    let shape = plan.shape_of(&last.ty, bindings);
+    let (result, sizes) = (&last.ty, &bindings.sizes);
+    let call = Call { operands, types, parameters, result, shape, sizes, device, masks: None, tail };
+    match group.kernel {
+        Kernel::Norm { .. } => Some(ops::run(first.op()?, call)),
+        Kernel::GatedSum => Some(ops::gated_sum(call)),
+    }
+}
+
+/// Repeats what is the same for all parts of a sample where there are several operands.
+fn spread_all<B: Backend>(operands: &mut [Value<B>], types: &[&Type], result: &Type, plan: &Plan, bindings: &Bindings) {
     if operands.len() > 1 {
-        for (value, ty) in operands.iter_mut().zip(&types) {
-            spread(value, ty, &node.ty, plan, bindings);
+        for (value, ty) in operands.iter_mut().zip(types) {
+            spread(value, ty, result, plan, bindings);
         }
     }
-    let shape = plan.shape_of(&node.ty, bindings);
-    let call = Call {
-        operands,
-        types,
-        parameters,
-        result: &node.ty,
-        shape,
-        sizes: &bindings.sizes,
-        device,
-        masks,
-        activated: plan.is_activated(id),
-    };
-    Some(ops::run(node.op()?, call))
+}
+
+fn types_of(graph: &Graph, nodes: impl IntoIterator<Item = NodeId>) -> SmallVec<[&Type; 3]> {
+    nodes.into_iter().map(|node| &graph.node(node).ty).collect()
 }

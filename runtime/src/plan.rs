@@ -3,19 +3,28 @@
 use crate::error::RunError;
 use crate::host::HostTensor;
 use archc_compiler::dim::{Dim, Sizes};
+use archc_compiler::ir::groups::{Group, Groups};
 use archc_compiler::ir::{Graph, NodeId};
-use archc_compiler::ops::Op;
-use archc_compiler::ops::activation::Function;
+use archc_compiler::passes;
 use archc_compiler::types::{DType, Type};
 use std::sync::Arc;
 
-/// A graph with the last use of every value.
+/// A graph with the last use of every value, and which of its nodes run as one.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub graph: Arc<Graph>,
+    groups: Groups,
     last_use: Vec<u32>,
-    /// Norms that are computed together with the SiLU behind them.
-    activated: Vec<bool>,
+}
+
+/// What runs in the place of a node.
+pub(crate) enum Step<'p> {
+    /// Nothing: the node is inside of a group.
+    Inside,
+    /// The node itself.
+    Node,
+    /// The group that the node is the last of.
+    Group(&'p Group),
 }
 
 /// Sizes of one execution.
@@ -29,12 +38,19 @@ pub struct Bindings {
 const FOR_EVER: u32 = u32::MAX;
 
 impl Plan {
+    /// Runs every node by itself.
     pub fn new(graph: Arc<Graph>) -> Self {
+        Self::with_groups(graph, Groups::default())
+    }
+
+    /// Runs groups as one.
+    pub fn with_groups(graph: Arc<Graph>, groups: Groups) -> Self {
         let mut last_use = vec![0; graph.node_count()];
         for id in graph.node_ids() {
+            let user = groups.place(id);
             for operand in graph.operands(id) {
                 if let Some(last) = last_use.get_mut(operand.index()) {
-                    *last = id.0;
+                    *last = user.0.max(*last);
                 }
             }
         }
@@ -43,34 +59,31 @@ impl Plan {
                 *last = FOR_EVER;
             }
         }
-        Self { graph, last_use, activated: vec![] }
+        Self { graph, groups, last_use }
     }
 
-    /// Computes group norms together with the SiLU behind them, where nothing else needs the norm and it is not among what
-    /// someone looks at. The node of the SiLU then passes on what that of the norm has made.
-    ///
-    /// On the CPU that is one pass over memory less, and training keeps one tensor less.
+    /// Runs as one what can be, but for values that someone looks at.
     #[must_use]
     pub fn fused(self, is_seen: impl Fn(NodeId) -> bool) -> Self {
-        let graph = &*self.graph;
-        let norm = |id: NodeId| {
-            let Op::Activation(activation) = graph.node(id).op()? else { return None };
-            let norm = graph.operand(id, 0).filter(|_| activation.function == Function::Silu)?;
-            let alone = graph.users(norm).count() == 1 && !graph.outputs.iter().any(|output| output.node == norm);
-            (matches!(graph.node(norm).op(), Some(Op::GroupNorm(_))) && alone && !is_seen(norm)).then_some(norm)
-        };
-        let mut activated = vec![false; graph.node_count()];
-        for norm in graph.node_ids().filter_map(norm) {
-            if let Some(own) = activated.get_mut(norm.index()) {
-                *own = true;
-            }
-        }
-        Self { activated, ..self }
+        let groups = passes::groups(&self.graph, is_seen);
+        Self::with_groups(self.graph, groups)
     }
 
-    /// Whether a node computes the SiLU behind it as well.
-    pub fn is_activated(&self, id: NodeId) -> bool {
-        self.activated.get(id.index()).copied().unwrap_or(false)
+    /// What runs in the place of a node.
+    pub(crate) fn step(&self, id: NodeId) -> Step<'_> {
+        match self.groups.of(id) {
+            None => Step::Node,
+            Some(group) if group.last() == Some(id) => Step::Group(group),
+            Some(_) => Step::Inside,
+        }
+    }
+
+    /// Whether no group has nodes both before and behind the start of a node.
+    pub(crate) fn is_between_groups(&self, node: usize) -> bool {
+        let lies_across = |group: &Group| {
+            group.nodes.iter().any(|own| own.index() < node) && group.nodes.iter().any(|own| own.index() >= node)
+        };
+        !self.groups.iter().any(lies_across)
     }
 
     /// Whether nothing uses a value after `user`.

@@ -285,8 +285,7 @@ impl<B: Kernels> Denoiser for Steps<'_, B> {
 
 impl<B: Kernels> Evaluation<B> {
     fn new(optimized: Optimized, module: GraphModule<B>, passes: Passes) -> Self {
-        let plan = Plan::new(Arc::new(optimized.graph.clone()));
-        let plan = if passes == Passes::All { plan.fused(|_| false) } else { plan };
+        let plan = Plan::with_groups(Arc::new(optimized.graph.clone()), optimized.groups.clone());
         let stages = match passes {
             Passes::All => Stages::constants(&optimized.graph),
             Passes::None => Stages::one(&optimized.graph),
@@ -305,7 +304,8 @@ impl<B: Kernels> Evaluation<B> {
         if self.passes == Passes::None {
             return (self.plan.clone(), self.stages.clone(), self.halves.clone());
         }
-        let plan = Plan::new(Arc::new(self.optimized.after(&SAMPLING).graph)).fused(|_| false);
+        let optimized = self.optimized.after(&SAMPLING);
+        let plan = Plan::with_groups(Arc::new(optimized.graph), optimized.groups);
         let stages = Stages::all(&plan.graph);
         let halves = self.halves.as_ref().and_then(|halves| Halves::of(&plan.graph, halves.format()));
         (plan, stages, halves)

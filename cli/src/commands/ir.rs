@@ -8,28 +8,28 @@ use archc_compiler::suggest::did_you_mean;
 
 pub fn run(options: &Ir) -> Result<Outcome, String> {
     let Some((compiled, graph)) = target::graph(&options.target)? else { return Ok(Outcome::Findings) };
-    let graph = match &options.after {
+    let Optimized { graph, groups, .. } = match &options.after {
         Some(pass) => after(graph, pass)?,
-        None => graph,
+        None => Optimized::nothing(graph),
     };
     let sources = &compiled.program.sources;
     let text = match (options.format, options.flat) {
-        (IrFormat::Text, false) => graph.to_text(),
-        (IrFormat::Text, true) => graph.to_flat_text(),
-        (IrFormat::Json, _) => graph.to_json(sources) + "\n",
-        (IrFormat::Yaml, _) => graph.to_yaml(sources),
-        (IrFormat::Dot, flat) => graph.to_dot(flat),
+        (IrFormat::Text, false) => graph.to_text_with(&groups),
+        (IrFormat::Text, true) => graph.to_flat_text_with(&groups),
+        (IrFormat::Json, _) => graph.to_json(&groups, sources) + "\n",
+        (IrFormat::Yaml, _) => graph.to_yaml(&groups, sources),
+        (IrFormat::Dot, flat) => graph.to_dot(&groups, flat),
     };
     output::print(&text);
     Ok(Outcome::Clean)
 }
 
 /// The graph after a pass and those before it.
-fn after(graph: Graph, pass: &str) -> Result<Graph, String> {
+fn after(graph: Graph, pass: &str) -> Result<Optimized, String> {
     if pass == "all" {
-        return Ok(Optimized::of(&graph).graph);
+        return Ok(Optimized::of(&graph));
     }
-    Optimized::up_to(&graph, pass).map(|optimized| optimized.graph).ok_or_else(|| {
+    Optimized::up_to(&graph, pass).ok_or_else(|| {
         let passes = || PASSES.iter().chain([&SAMPLING]);
         let names = passes().map(|pass| pass.name).chain(["all"]);
         let hint = did_you_mean(pass, names).map_or(String::new(), |hint| format!("; {hint}"));

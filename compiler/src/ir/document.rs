@@ -1,5 +1,6 @@
 //! The graph as a document for programs: JSON and YAML.
 
+use super::groups::Groups;
 use super::{Graph, InitOrigin, NodeKind, Role, ScopeKind};
 use crate::ops::Storage;
 use crate::ops::attribute::Shown;
@@ -98,10 +99,20 @@ pub struct NodeEntry {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<u32>,
     pub place: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fused: Option<FusedEntry>,
+}
+
+/// A node that runs with others as one.
+#[derive(Debug, Serialize)]
+pub struct FusedEntry {
+    pub kernel: &'static str,
+    /// The node in whose place they run, and whose value they have.
+    pub last: u32,
 }
 
 impl Document {
-    pub fn of(graph: &Graph, sources: &SourceMap) -> Self {
+    pub fn of(graph: &Graph, groups: &Groups, sources: &SourceMap) -> Self {
         let port = |name: &str, node: super::NodeId| Port {
             name: name.to_owned(),
             node: node.0,
@@ -129,7 +140,7 @@ impl Document {
             parameter_elements: graph.parameter_elements(),
             parameters: graph.parameters.iter().map(parameter).collect(),
             scopes: graph.scope_ids().map(|id| scope(graph, sources, id)).collect(),
-            nodes: graph.node_ids().map(|id| node(graph, sources, id)).collect(),
+            nodes: graph.node_ids().map(|id| node(graph, groups, sources, id)).collect(),
         }
     }
 }
@@ -170,7 +181,7 @@ fn scope(graph: &Graph, sources: &SourceMap, id: super::ScopeId) -> ScopeEntry {
     }
 }
 
-fn node(graph: &Graph, sources: &SourceMap, id: super::NodeId) -> NodeEntry {
+fn node(graph: &Graph, groups: &Groups, sources: &SourceMap, id: super::NodeId) -> NodeEntry {
     let node = graph.node(id);
     let (op, attributes) = match &node.kind {
         NodeKind::Input(_) => ("input".to_owned(), IndexMap::new()),
@@ -188,17 +199,20 @@ fn node(graph: &Graph, sources: &SourceMap, id: super::NodeId) -> NodeEntry {
         role: node.role,
         parameters: node.parameters.iter().map(|parameter| parameter.0).collect(),
         place: sources.place(node.span),
+        fused: groups.of(id).map(|group| FusedEntry { kernel: group.kernel.name(), last: groups.place(id).0 }),
     }
 }
 
 impl Graph {
-    pub fn to_json(&self, sources: &SourceMap) -> String {
-        let document = Document::of(self, sources);
+    /// With what runs as one.
+    pub fn to_json(&self, groups: &Groups, sources: &SourceMap) -> String {
+        let document = Document::of(self, groups, sources);
         serde_json::to_string_pretty(&document).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
     }
 
-    pub fn to_yaml(&self, sources: &SourceMap) -> String {
-        let document = Document::of(self, sources);
+    /// With what runs as one.
+    pub fn to_yaml(&self, groups: &Groups, sources: &SourceMap) -> String {
+        let document = Document::of(self, groups, sources);
         serde_yaml::to_string(&document).unwrap_or_else(|error| format!("error: \"{error}\"\n"))
     }
 }

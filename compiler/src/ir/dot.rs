@@ -1,11 +1,12 @@
 //! The graph for Graphviz.
 
+use super::groups::Groups;
 use super::{Graph, NodeId, NodeKind, ROOT, ScopeId};
 use std::fmt::Write;
 
 impl Graph {
-    /// A DOT document; blocks are clusters unless `flat`.
-    pub fn to_dot(&self, flat: bool) -> String {
+    /// A DOT document; blocks are clusters unless `flat`, and edges inside of what runs as one are bold.
+    pub fn to_dot(&self, groups: &Groups, flat: bool) -> String {
         let mut text = format!("digraph {} {{\n", quoted(self.name()));
         text.push_str("    rankdir=TB;\n    node [shape=box, fontname=\"sans-serif\", fontsize=10];\n");
         text.push_str("    edge [fontname=\"sans-serif\", fontsize=8];\n");
@@ -31,7 +32,9 @@ impl Graph {
         for id in self.node_ids() {
             for operand in self.operands(id) {
                 let label = quoted(&self.node(operand).ty.to_string());
-                let _ = writeln!(text, "    n{} -> n{} [label={label}];", operand.0, id.0);
+                let is_inside = groups.of(operand).is_some_and(|group| group.nodes.contains(&id));
+                let style = if is_inside { ", style=bold" } else { "" };
+                let _ = writeln!(text, "    n{} -> n{} [label={label}{style}];", operand.0, id.0);
             }
         }
         for output in &self.outputs {

@@ -18,6 +18,7 @@
 
 pub mod document;
 pub mod dot;
+pub mod groups;
 pub mod text;
 
 use crate::dim::{Dim, Sizes};

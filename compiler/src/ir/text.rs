@@ -4,6 +4,7 @@
 //! their place is printed once, with how often it repeats. Values are named as in the source, else by their label, else
 //! by their operator. Parameters stand under the operation that owns them, with shape and initialiser.
 
+use super::groups::Groups;
 use super::{Graph, Node, NodeId, NodeKind, ROOT, Scope, ScopeId, ScopeKind};
 use crate::ops::Storage;
 use crate::types::Type;
@@ -25,7 +26,12 @@ impl Graph {
     /// # Ok::<(), archc_compiler::CompileError>(())
     /// ```
     pub fn to_text(&self) -> String {
-        let mut printer = Printer::new(self);
+        self.to_text_with(&Groups::default())
+    }
+
+    /// The same with a remark behind what runs as one.
+    pub fn to_text_with(&self, groups: &Groups) -> String {
+        let mut printer = Printer::new(self, groups);
         let mut text = printer.header();
         let mut names = Names::default();
         for input in &self.inputs {
@@ -42,12 +48,18 @@ impl Graph {
 
     /// Every operation on a line of its own, values by number, parameters by their full names.
     pub fn to_flat_text(&self) -> String {
-        let mut text = Printer::new(self).header();
+        self.to_flat_text_with(&Groups::default())
+    }
+
+    /// The same with a remark behind what runs as one.
+    pub fn to_flat_text_with(&self, groups: &Groups) -> String {
+        let mut text = Printer::new(self, groups).header();
         for id in self.node_ids() {
             let node = self.node(id);
             let NodeKind::Op(op) = &node.kind else { continue };
             let operands: Vec<String> = self.operands(id).iter().map(|operand| self.flat_name(*operand)).collect();
-            let _ = writeln!(text, "{} = {} -> {}", self.flat_name(id), call(op, &operands), node.ty);
+            let remark = groups.remark(self, id);
+            let _ = writeln!(text, "{} = {} -> {}{remark}", self.flat_name(id), call(op, &operands), node.ty);
             for parameter in &node.parameters {
                 let parameter = self.parameter(*parameter);
                 let _ = writeln!(text, "{INDENT}{} {}", parameter.path, parameter_line(parameter));
@@ -121,6 +133,7 @@ enum Item {
 
 struct Printer<'g> {
     graph: &'g Graph,
+    groups: &'g Groups,
     /// What stands directly in each scope, in order.
     items: Vec<Vec<Item>>,
     /// Values from outside that a block uses without being given them.
@@ -136,7 +149,7 @@ struct Instance {
 }
 
 impl<'g> Printer<'g> {
-    fn new(graph: &'g Graph) -> Self {
+    fn new(graph: &'g Graph, groups: &'g Groups) -> Self {
         let count = graph.scope_ids().count();
         let mut items: Vec<Vec<Item>> = (0..count).map(|_| vec![]).collect();
         let mut placed = vec![false; count];
@@ -164,7 +177,7 @@ impl<'g> Printer<'g> {
             }
         }
         let captured = captures(graph, count);
-        Self { graph, items, captured }
+        Self { graph, groups, items, captured }
     }
 
     fn header(&self) -> String {
@@ -249,7 +262,8 @@ impl<'g> Printer<'g> {
         let operands: Vec<String> = self.graph.operands(id).iter().map(|operand| names.of(*operand)).collect();
         let name = names.give(id, &wanted_name(node, op.name(), base));
         let indent = INDENT.repeat(depth);
-        let _ = writeln!(text, "{indent}{name} = {} -> {}", call(op, &operands), node.ty);
+        let remark = self.groups.remark(self.graph, id);
+        let _ = writeln!(text, "{indent}{name} = {} -> {}{remark}", call(op, &operands), node.ty);
         for parameter in &node.parameters {
             let parameter = self.graph.parameter(*parameter);
             let own = if parameter.name.is_empty() { "value" } else { parameter.name };

@@ -6,14 +6,17 @@
 mod common_subexpressions;
 mod dead_code;
 mod fold_weights;
+mod fuse;
 mod hoist;
 mod merge_projections;
 mod rewrite;
 
+use crate::ir::groups::Groups;
 use crate::ir::{Graph, NodeId, ParameterId};
 use std::collections::BTreeMap;
 
 pub use fold_weights::Fold;
+pub use fuse::groups;
 
 /// A graph, and where what is in it comes from.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Optimized {
     pub folds: BTreeMap<ParameterId, Fold>,
     /// For every node of the first graph the one that has its value, if there still is one.
     pub nodes: Vec<Option<NodeId>>,
+    /// What runs as one.
+    pub groups: Groups,
 }
 
 impl Optimized {
@@ -32,7 +37,7 @@ impl Optimized {
     pub fn nothing(graph: Graph) -> Self {
         let parameters = graph.parameter_ids().map(|id| vec![id]).collect();
         let nodes = graph.node_ids().map(Some).collect();
-        Self { graph, parameters, folds: BTreeMap::new(), nodes }
+        Self { graph, parameters, folds: BTreeMap::new(), nodes, groups: Groups::default() }
     }
 
     /// The result of one pass.
@@ -92,6 +97,12 @@ pub const PASSES: &[Pass] = &[
                   positions and what becomes of them",
         run: hoist::constants,
     },
+    Pass {
+        name: "fuse",
+        summary: "leaves the graph as it is and says which of its operators run as one: norms with the modulation and the \
+                  SiLU behind them; residuals with their gates",
+        run: fuse::run,
+    },
 ];
 
 /// What the drawing of samples needs besides, where the same network is asked about the same samples again and again.
@@ -100,5 +111,5 @@ pub const SAMPLING: Pass = Pass {
     name: "hoist",
     summary: "orders values by what they depend on, for sampling: nothing, conditions, times, both, the noisy input. All \
               but the last are computed before the first step",
-    run: hoist::steps,
+    run: |optimized| fuse::run(&hoist::steps(optimized)),
 };

@@ -1,6 +1,7 @@
 //! Making a graph from another one, node by node.
 
 use super::{Fold, Optimized};
+use crate::ir::groups::Groups;
 use crate::ir::{Graph, Node, NodeId, Parameter, ParameterId};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -116,6 +117,6 @@ impl<'o> Rewrite<'o> {
             new.outputs = old.outputs.iter().filter_map(|node| at(*node)).collect();
         }
         let nodes = self.origins.nodes.iter().map(|node| at((*node)?)).collect();
-        Optimized { graph: self.graph, parameters: sources, folds: self.folds, nodes }
+        Optimized { graph: self.graph, parameters: sources, folds: self.folds, nodes, groups: Groups::default() }
     }
 }

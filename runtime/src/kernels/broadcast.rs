@@ -72,6 +72,20 @@ impl Spread {
         let [x, y, z] = self.has.map(usize::from);
         [b * c * x, c * y, z]
     }
+
+    /// Length of a row of the large operand.
+    pub(super) fn inner(&self) -> usize {
+        self.sizes[2]
+    }
+
+    /// What of the small operand belongs to a row: as much as the row is long, or one element.
+    #[inline(always)]
+    pub(super) fn row<'a>(&self, small: &'a [f32], row: usize) -> &'a [f32] {
+        let [outer, middle, inner] = self.strides();
+        let start = (row / self.sizes[1]) * outer + (row % self.sizes[1]) * middle;
+        let length = if inner == 0 { 1 } else { self.sizes[2] };
+        small.get(start..start + length).unwrap_or(&[])
+    }
 }
 
 /// Backends that combine tensors of different shapes. The default repeats the small one.
@@ -156,31 +170,29 @@ impl BroadcastKernel for Flex {
 }
 
 /// Rows that a thread takes at a time.
-fn rows_per_task(inner: usize) -> usize {
+pub(super) fn rows_per_task(inner: usize) -> usize {
     (16 * 1024 / inner.max(1)).max(1)
 }
 
 fn rows_in_place<F: Pairwise>(spread: Spread, large: &mut [f32], small: &[f32]) {
     #[multiversion(targets = "simd")]
     fn run<F: Pairwise>(spread: Spread, first: usize, chunk: &mut [f32], small: &[f32]) {
-        let [_, middle, inner] = spread.sizes;
-        let [outer_stride, middle_stride, _] = spread.strides();
-        for (at, row) in chunk.chunks_mut(inner).enumerate() {
-            let at = first + at;
-            let start = (at / middle) * outer_stride + (at % middle) * middle_stride;
-            let Some(small) = small.get(start..) else { continue };
-            if spread.has[2] {
-                for (large, small) in row.iter_mut().zip(small) {
-                    *large = F::of(*large, *small);
+        for (at, row) in chunk.chunks_mut(spread.inner()).enumerate() {
+            match spread.row(small, first + at) {
+                [small] => {
+                    for large in row {
+                        *large = F::of(*large, *small);
+                    }
                 }
-            } else if let Some(small) = small.first() {
-                for large in row {
-                    *large = F::of(*large, *small);
+                small => {
+                    for (large, small) in row.iter_mut().zip(small) {
+                        *large = F::of(*large, *small);
+                    }
                 }
             }
         }
     }
-    let inner = spread.sizes[2];
+    let inner = spread.inner();
     let rows = rows_per_task(inner);
     let chunks = large.par_chunks_mut(rows * inner).enumerate();
     chunks.for_each(|(task, chunk)| run::<F>(spread, task * rows, chunk, small));

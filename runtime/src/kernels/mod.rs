@@ -13,6 +13,7 @@ pub mod attention;
 pub mod broadcast;
 pub mod conv2d;
 mod flex;
+pub mod gate;
 pub mod join;
 pub mod linear;
 pub mod norm;
@@ -77,6 +78,7 @@ pub trait Kernels:
     + attention::AttentionKernel
     + broadcast::BroadcastKernel
     + conv2d::Conv2dKernel
+    + gate::GateKernel
     + join::JoinKernel
     + linear::LinearKernel
     + norm::NormKernel
@@ -89,6 +91,8 @@ impl<B> Kernels for B where
         + attention::AttentionKernel
         + broadcast::BroadcastKernel
         + conv2d::Conv2dKernel
+        + gate::GateKernel
+        + gate::GateKernel
         + join::JoinKernel
         + linear::LinearKernel
         + norm::NormKernel

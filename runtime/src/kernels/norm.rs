@@ -1,8 +1,12 @@
-//! Layer and group normalisation in one pass of each thread over its rows, with the SiLU that may follow.
+//! Layer, root-mean-square and group normalisation in one pass of each thread over its rows, with what may follow.
 //!
 //! `y = (x - mean) / sqrt(variance + eps) * weight + bias`, with mean and variance of each row (Ba et al. 2016, Wu & He
-//! 2018). With SiLU behind, `y * sigmoid(y)`, the normalised values are never stored: forward they live in a row that is in
-//! the cache, and backward they are computed again from `x`, which training keeps in any case.
+//! 2018), or without the mean and with the mean square in place of the variance (Zhang & Sennrich 2019). Weight and bias may
+//! be those of a sample: a modulation by a condition (AdaGN, Dhariwal & Nichol 2021; adaLN, Peebles & Xie 2023). SiLU may
+//! follow, `y * sigmoid(y)`.
+//!
+//! The normalised values are never stored: forward they live in a row that is in the cache, and backward they are computed
+//! again from `x`, which training keeps in any case. So are mean and variance, two passes over that row.
 
 use super::simd;
 use super::{Own, flex};
@@ -17,8 +21,9 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-/// What is normalised together: `x` is `[samples * groups, channels, positions]`, and a row of it is one unit. Channel
-/// `c` of row `r` is channel `(r % groups) * channels + c` of the weight.
+/// What is normalised together: `x` is `[lines * groups, channels, positions]`, and a row of it is one unit. Channel
+/// `c` of row `r` is channel `(r % groups) * channels + c` of the weight. With a weight for each of several samples, so many
+/// equal parts of the lines have one each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rows {
     pub groups: usize,
@@ -27,6 +32,8 @@ pub struct Rows {
     pub positions: usize,
     /// Added to the variance.
     pub eps: f64,
+    /// Whether the mean is subtracted.
+    pub centred: bool,
     /// Whether SiLU follows.
     pub silu: bool,
 }
@@ -40,9 +47,14 @@ impl Rows {
     fn width(&self) -> usize {
         self.groups * self.channels
     }
+
+    /// How many samples have a weight of their own.
+    fn samples(&self, weight: usize) -> usize {
+        (weight / self.width().max(1)).max(1)
+    }
 }
 
-/// Weight and bias, `[groups * channels]` each.
+/// Weight and bias, `[groups * channels]` each, or `[samples, groups * channels]`.
 pub type Affine<B> = (FloatTensor<B>, FloatTensor<B>);
 
 /// Gradients of `x`, and of weight and bias where there are any.
@@ -75,20 +87,26 @@ fn composed<B: Backend>(rows: Rows, x: FloatTensor<B>, affine: Option<Affine<B>>
         Tensor::from_primitive(TensorPrimitive::Float(B::float_reshape(x, size.into())))
     };
     let x = matrix(x, [count, rows.len()]);
-    let centred = x.clone() - x.mean_dim(1);
-    let variance = (centred.clone() * centred.clone()).mean_dim(1);
-    let mut y = centred * variance.add_scalar(rows.eps).sqrt().recip();
+    let x = if rows.centred { x.clone() - x.mean_dim(1) } else { x };
+    let variance = (x.clone() * x.clone()).mean_dim(1);
+    let mut y = x * variance.add_scalar(rows.eps).sqrt().recip();
     if let Some((weight, bias)) = affine {
-        let [lines, columns] = match rows.positions {
-            1 => [count / rows.groups, rows.width()],
+        let samples = rows.samples(weight.shape().num_elements());
+        let lines = count / rows.groups;
+        let [height, columns] = match rows.positions {
+            1 => [lines, rows.width()],
             positions => [count * rows.channels, positions],
         };
-        // One value for each line, or the same line for all.
-        let spread = |values: FloatTensor<B>| match rows.positions {
-            1 => matrix(values, [1, rows.width()]),
-            _ => matrix(values, [1, rows.width()]).repeat_dim(0, count / rows.groups).reshape([lines, 1]),
+        // One value for each line, or the same line for all of a sample.
+        let spread = |values: FloatTensor<B>| -> Tensor<B, 2> {
+            let values: Tensor<B, 3> = matrix(values, [samples, rows.width()]).unsqueeze_dim(1);
+            match (rows.positions, samples) {
+                (1, 1) => values.squeeze_dim(0),
+                (1, _) => values.repeat_dim(1, lines / samples).reshape([height, columns]),
+                _ => values.repeat_dim(1, lines / samples).reshape([height, 1]),
+            }
         };
-        y = y.reshape([lines, columns]) * spread(weight) + spread(bias);
+        y = y.reshape([height, columns]) * spread(weight) + spread(bias);
     }
     if rows.silu {
         y = activation::silu(y);
@@ -97,16 +115,16 @@ fn composed<B: Backend>(rows: Rows, x: FloatTensor<B>, affine: Option<Affine<B>>
 }
 
 /// Mean and `1 / sqrt(variance + eps)` of a row, in two passes, since the square of a large mean would drown a small
-/// variance.
+/// variance. Where the mean is not subtracted, zero has its place.
 #[inline(always)]
-fn statistics(x: &[f32], eps: f64) -> (f32, f32) {
+fn statistics(rows: Rows, x: &[f32]) -> (f32, f32) {
     // Partial sums stay short enough for floats.
     const PART: usize = 4096;
     let count = x.len() as f64;
-    let sum: f64 = x.chunks(PART).map(|part| f64::from(simd::fold(part, |x| [x])[0])).sum();
-    let mean = (sum / count) as f32;
+    let sum = || -> f64 { x.chunks(PART).map(|part| f64::from(simd::fold(part, |x| [x])[0])).sum() };
+    let mean = if rows.centred { (sum() / count) as f32 } else { 0.0 };
     let squares: f64 = x.chunks(PART).map(|part| f64::from(simd::fold(part, |x| [(x - mean) * (x - mean)])[0])).sum();
-    (mean, (1.0 / (squares / count + eps).sqrt()) as f32)
+    (mean, (1.0 / (squares / count + rows.eps).sqrt()) as f32)
 }
 
 /// SiLU in place.
@@ -126,22 +144,39 @@ fn deactivate(z: &[f32], grad: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Weight and bias of one row, as slices; ones and zeros where there are none.
+/// Weights and biases of rows, as slices; ones and zeros where there are none.
 #[derive(Clone, Copy)]
-struct RowAffine<'a>(Option<(&'a [f32], &'a [f32])>);
+struct RowAffine<'a> {
+    values: Option<(&'a [f32], &'a [f32])>,
+    /// Rows of one sample.
+    each: usize,
+}
 
 impl<'a> RowAffine<'a> {
+    /// For so many rows.
+    fn new(rows: Rows, count: usize, values: Option<(&'a [f32], &'a [f32])>) -> Self {
+        let samples = values.map_or(1, |(weight, _)| rows.samples(weight.len()));
+        Self { values, each: (count / samples).max(1) }
+    }
+
     #[inline(always)]
     fn of(self, rows: Rows, row: usize) -> Option<(&'a [f32], &'a [f32])> {
-        let start = (row % rows.groups) * rows.channels;
+        let start = (row / self.each) * rows.width() + (row % rows.groups) * rows.channels;
         let range = start..start + rows.channels;
-        self.0.and_then(|(weight, bias)| Some((weight.get(range.clone())?, bias.get(range)?)))
+        self.values.and_then(|(weight, bias)| Some((weight.get(range.clone())?, bias.get(range)?)))
+    }
+
+    /// That of the rows of one sample.
+    fn of_sample(self, rows: Rows, sample: usize) -> Self {
+        let range = sample * rows.width()..(sample + 1) * rows.width();
+        let values = self.values.and_then(|(weight, bias)| Some((weight.get(range.clone())?, bias.get(range)?)));
+        Self { values, each: self.each }
     }
 }
 
 #[inline(always)]
 fn forward_row(rows: Rows, x: &[f32], affine: Option<(&[f32], &[f32])>, y: &mut [f32]) {
-    let (mean, inverse) = statistics(x, rows.eps);
+    let (mean, inverse) = statistics(rows, x);
     scale_row(rows, (mean, inverse), x, affine, y);
     if rows.silu {
         activate(y);
@@ -202,11 +237,13 @@ fn backward_row(
             }
         }
     }
-    // d x = inverse * (g - mean(g) - normal(x) * mean(g * normal(x))) with g = weight * grad
+    // d x = inverse * (g - mean(g) - normal(x) * mean(g * normal(x))) with g = weight * grad, without mean(g) where x is
+    // not centred.
+    let mean_of = |sum: f32| if rows.centred { sum / count } else { 0.0 };
     match weight {
         None => {
             let [sum, product] = simd::fold2(x, grad, |x, grad| [grad, grad * normal(x)]);
-            let (mean_grad, mean_product) = (sum / count, product / count);
+            let (mean_grad, mean_product) = (mean_of(sum), product / count);
             for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
                 *out = inverse * (grad - mean_grad - normal(*x) * mean_product);
             }
@@ -216,7 +253,7 @@ fn backward_row(
                 *out = grad * weight;
             }
             let [sum, product] = simd::fold2(x, out, |x, grad| [grad, grad * normal(x)]);
-            let (mean_grad, mean_product) = (sum / count, product / count);
+            let (mean_grad, mean_product) = (mean_of(sum), product / count);
             for (out, x) in out.iter_mut().zip(x) {
                 *out = inverse * (*out - mean_grad - normal(*x) * mean_product);
             }
@@ -229,7 +266,7 @@ fn backward_row(
                 sum += own * weight;
                 product += with * weight;
             }
-            let (mean_grad, mean_product) = (sum / count, product / count);
+            let (mean_grad, mean_product) = (mean_of(sum), product / count);
             let channels = x.chunks_exact(positions).zip(grad.chunks_exact(positions));
             for (((x, grad), weight), out) in channels.zip(weight).zip(out.chunks_exact_mut(positions)) {
                 for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
@@ -248,7 +285,7 @@ fn forward_rows(rows: Rows, first: usize, x: &[f32], affine: RowAffine<'_>, y: &
     }
 }
 
-/// Gradients of rows behind each other, from the start of a sample on.
+/// Gradients of rows behind each other, all of one sample, from the first group on.
 #[multiversion(targets = "simd")]
 fn backward_rows(
     rows: Rows,
@@ -265,7 +302,7 @@ fn backward_rows(
         let range = start..start + rows.channels;
         let affine = affine.of(rows, row);
         let own = to_weight.get_mut(range.clone()).zip(to_bias.get_mut(range));
-        let found = statistics(x, rows.eps);
+        let found = statistics(rows, x);
         let mut grad = grad;
         if rows.silu {
             // The values themselves fit into what their gradients overwrite.
@@ -275,6 +312,39 @@ fn backward_rows(
         }
         backward_row(rows, found, (x, grad), affine.map(|(weight, _)| weight), own, out);
     }
+}
+
+/// In how many parts, each with sums of its own, the rows of all samples are cut at least. It does not depend on the number
+/// of threads, so that sums do not either.
+const PARTS: usize = 16;
+
+/// Gradients of the rows of one sample, and those of its weight and bias.
+fn backward_sample(
+    rows: Rows,
+    parts: usize,
+    (x, grad): (&[f32], &[f32]),
+    affine: RowAffine<'_>,
+    out: &mut [f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let task = affine.each.div_ceil(parts).next_multiple_of(rows.groups);
+    let size = task * rows.len();
+    let width = if affine.values.is_some() { rows.width() } else { 0 };
+    let sums: Vec<(Vec<f32>, Vec<f32>)> = out
+        .par_chunks_mut(size)
+        .zip(x.par_chunks(size))
+        .zip(grad.par_chunks(size))
+        .map(|((out, x), grad)| {
+            let (mut to_weight, mut to_bias) = (vec![0.0; width], vec![0.0; width]);
+            backward_rows(rows, (x, grad), affine, (&mut to_weight, &mut to_bias), out);
+            (to_weight, to_bias)
+        })
+        .collect();
+    let (mut to_weight, mut to_bias) = (vec![0.0; width], vec![0.0; width]);
+    for (weights, biases) in sums {
+        to_weight.iter_mut().zip(weights).for_each(|(sum, term)| *sum += term);
+        to_bias.iter_mut().zip(biases).for_each(|(sum, term)| *sum += term);
+    }
+    (to_weight, to_bias)
 }
 
 /// Rows that a thread takes at a time.
@@ -291,7 +361,8 @@ impl NormKernel for Flex {
         let x = flex::contiguous(x);
         let affine = affine.map(|(weight, bias)| (flex::contiguous(weight), flex::contiguous(bias)));
         let values = flex::elements(&x);
-        let affine = RowAffine(affine.as_ref().map(|(weight, bias)| (flex::elements(weight), flex::elements(bias))));
+        let affine = affine.as_ref().map(|(weight, bias)| (flex::elements(weight), flex::elements(bias)));
+        let affine = RowAffine::new(rows, values.len() / rows.len().max(1), affine);
         // SAFETY: the rows cover all elements.
         let mut y = unsafe { simd::uninitialized(values.len()) };
         let task = rows_per_task(rows.len());
@@ -311,34 +382,25 @@ impl NormKernel for Flex {
         let (x, grad) = (flex::contiguous(x), flex::contiguous(grad));
         let affine = affine.map(|(weight, bias)| (flex::contiguous(weight), flex::contiguous(bias)));
         let (values, grads) = (flex::elements(&x), flex::elements(&grad));
-        let weights = RowAffine(affine.as_ref().map(|(weight, bias)| (flex::elements(weight), flex::elements(bias))));
-        // SAFETY: the rows cover all elements.
-        let mut out = unsafe { simd::uninitialized(values.len()) };
-        // Parts of whole samples, each with sums of its own. They do not depend on the number of threads.
-        const PARTS: usize = 16;
         let count = values.len() / rows.len().max(1);
-        let task = count.div_ceil(PARTS).next_multiple_of(rows.groups);
-        let size = task * rows.len();
-        let sums: Vec<(Vec<f32>, Vec<f32>)> = out
-            .par_chunks_mut(size)
-            .zip(values.par_chunks(size))
-            .zip(grads.par_chunks(size))
-            .map(|((out, x), grad)| {
-                let width = if weights.0.is_some() { rows.width() } else { 0 };
-                let (mut to_weight, mut to_bias) = (vec![0.0; width], vec![0.0; width]);
-                backward_rows(rows, (x, grad), weights, (&mut to_weight, &mut to_bias), out);
-                (to_weight, to_bias)
+        let weights = affine.as_ref().map(|(weight, bias)| (flex::elements(weight), flex::elements(bias)));
+        let weights = RowAffine::new(rows, count, weights);
+        // SAFETY: the samples cover all elements.
+        let mut out = unsafe { simd::uninitialized(values.len()) };
+        let size = weights.each * rows.len();
+        let samples = out.par_chunks_mut(size).zip(values.par_chunks(size)).zip(grads.par_chunks(size)).enumerate();
+        let parts = PARTS.div_ceil(count.div_ceil(weights.each).max(1));
+        let (to_weight, to_bias): (Vec<_>, Vec<_>) = samples
+            .map(|(sample, ((out, x), grad))| {
+                backward_sample(rows, parts, (x, grad), weights.of_sample(rows, sample), out)
             })
-            .collect();
+            .unzip();
         let out = flex::tensor(out, x.shape());
-        let Some((weight, _)) = affine else { return Some((out, None)) };
-        let (mut to_weight, mut to_bias) = (vec![0.0; rows.width()], vec![0.0; rows.width()]);
-        for (weights, biases) in sums {
-            to_weight.iter_mut().zip(weights).for_each(|(sum, term)| *sum += term);
-            to_bias.iter_mut().zip(biases).for_each(|(sum, term)| *sum += term);
-        }
-        let shape = weight.shape();
-        Some((out, Some((flex::tensor(to_weight, shape.clone()), flex::tensor(to_bias, shape)))))
+        let affine = affine.map(|(weight, _)| {
+            let shape = weight.shape();
+            (flex::tensor(to_weight.concat(), shape.clone()), flex::tensor(to_bias.concat(), shape))
+        });
+        Some((out, affine))
     }
 }
 
@@ -421,13 +483,17 @@ mod tests {
             samples in 1usize..40,
             groups in 1usize..4,
             channels in 2usize..6,
-            positions in 1usize..40,
+            positions in prop_oneof![Just(1), 2usize..40],
+            own_weights: bool,
+            centred: bool,
             silu: bool,
         ) {
             // Two elements have the same normal values whatever they are: their gradient is what rounding leaves of zero.
             prop_assume!(channels * positions > 2);
-            let rows = Rows { groups, channels, positions, eps: 1e-5, silu };
-            let x = vec![samples * groups, channels, positions];
+            let rows = Rows { groups, channels, positions, eps: 1e-5, centred, silu };
+            let lines = if own_weights { 3 } else { 1 } * samples;
+            let weight = vec![if own_weights { samples } else { 1 }, groups * channels];
+            let x = vec![lines * groups, channels, positions];
             agree(
                 seed,
                 [x.clone()],
@@ -437,7 +503,7 @@ mod tests {
             );
             agree(
                 seed,
-                [x, vec![groups * channels], vec![groups * channels]],
+                [x, weight.clone(), weight],
                 3e-5,
                 |[x, weight, bias]| Tracked::normalize(rows, x, Some((weight, bias))),
                 |[x, weight, bias]| composed::<Tracked>(rows, x, Some((weight, bias))),
@@ -448,7 +514,8 @@ mod tests {
     #[test]
     fn a_small_variance_beside_a_large_mean_is_kept() {
         let x: Vec<f32> = (0..5000).map(|at| 1000.0 + (at % 2) as f32).collect();
-        let (mean, inverse) = statistics(&x, 0.0);
+        let rows = Rows { groups: 1, channels: x.len(), positions: 1, eps: 0.0, centred: true, silu: false };
+        let (mean, inverse) = statistics(rows, &x);
         assert_eq!((mean, inverse), (1000.5, 2.0));
     }
 }

@@ -12,16 +12,13 @@ impl Lower for GroupNorm {
     fn run<B: Kernels>(&self, mut call: Call<'_, B>) -> Value<B> {
         let kind = call.types.first().map(|ty| ty.kind);
         let x = call.operand();
-        let affine: (Option<Tensor<B, 1>>, Option<Tensor<B, 1>>) = (call.parameter(), call.parameter());
-        let affine = affine.0.zip(affine.1).map(|(weight, bias)| {
-            let primitive = |tensor: Tensor<B, 1>| tensor.into_primitive().tensor();
-            (primitive(weight), primitive(bias))
-        });
+        let (silu, affine) = (call.tail.silu, call.affine());
         let shape = call.shape.clone();
         // Channels and positions of one sample, where channels come first.
         let normalize = |x: Value<B>, channels: usize, positions: usize| {
             let groups = self.groups as usize;
-            let rows = Rows { groups, channels: channels / groups, positions, eps: self.eps, silu: call.activated };
+            let channels = channels / groups;
+            let rows = Rows { groups, channels, positions, eps: self.eps, centred: true, silu };
             Value::Float(B::normalize(rows, x.primitive(), affine))
         };
         match kind {

@@ -4,6 +4,7 @@
 
 use crate::kernels::Kernels;
 use crate::kernels::broadcast::{Binary, Spread};
+use crate::kernels::norm::Affine;
 use crate::value::Value;
 use archc_compiler::dim::Sizes;
 use archc_compiler::ops::Op;
@@ -32,8 +33,22 @@ pub(crate) struct Call<'a, B: Backend> {
     pub device: &'a B::Device,
     /// Where random masks come from; none in evaluation.
     pub masks: Option<ChaCha8Rng>,
-    /// Whether the SiLU of the next node is computed here as well.
-    pub activated: bool,
+    /// What a norm computes as well; nothing for other operators.
+    pub tail: Tail<B>,
+}
+
+/// What follows a norm and is computed with it: `norm(x) * factor + shift`, then SiLU.
+pub(crate) struct Tail<B: Backend> {
+    /// `[samples, channels]` or, the same for all samples, `[1, channels]`.
+    pub factor: Option<Tensor<B, 2>>,
+    pub shift: Option<Tensor<B, 2>>,
+    pub silu: bool,
+}
+
+impl<B: Backend> Default for Tail<B> {
+    fn default() -> Self {
+        Self { factor: None, shift: None, silu: false }
+    }
 }
 
 impl<B: Backend> Call<'_, B> {
@@ -51,6 +66,30 @@ impl<B: Backend> Call<'_, B> {
             return None;
         }
         Some(Value::<B>::Float(self.parameters.remove(0)).tensor())
+    }
+
+    /// Takes weight and bias of a norm, and joins the factor and shift behind it to them:
+    /// `(n * weight + bias) * factor + shift = n * (weight * factor) + (bias * factor + shift)`.
+    pub fn affine(&mut self) -> Option<Affine<B>> {
+        let (weight, bias): (Option<Tensor<B, 1>>, Option<Tensor<B, 1>>) = (self.parameter(), self.parameter());
+        let (factor, shift) = (self.tail.factor.take(), self.tail.shift.take());
+        if factor.is_none() && shift.is_none() {
+            let weight = weight?;
+            let bias = bias.unwrap_or_else(|| weight.zeros_like());
+            return Some((primitive(weight), primitive(bias)));
+        }
+        let row = |x: Option<Tensor<B, 1>>| x.map(|x| x.unsqueeze::<2>());
+        let bias = match (row(bias), &factor) {
+            (Some(bias), Some(factor)) => Some(bias * factor.clone()),
+            (bias, _) => bias,
+        };
+        let (weight, bias) = (joined(row(weight), factor, Tensor::mul), joined(bias, shift, Tensor::add));
+        let (weight, bias) = match (weight, bias) {
+            (None, bias) => (bias.as_ref()?.ones_like(), bias?),
+            (Some(weight), bias) => (weight.clone(), bias.unwrap_or_else(|| weight.zeros_like())),
+        };
+        let size = if weight.dims() > bias.dims() { weight.dims() } else { bias.dims() };
+        Some((primitive(weight.expand(size)), primitive(bias.expand(size))))
     }
 
     /// Shape of the result with its rank.
@@ -79,6 +118,33 @@ macro_rules! lower {
     };
 }
 archc_compiler::for_each_operator!(lower);
+
+fn primitive<B: Backend, const D: usize>(x: Tensor<B, D>) -> B::FloatTensorPrimitive {
+    x.into_primitive().tensor()
+}
+
+/// What `join` makes of both, or the one that is there.
+fn joined<T>(a: Option<T>, b: Option<T>, join: impl Fn(T, T) -> T) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(join(a, b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// `x + gate * branch` of operands in that order but for the last two. The gate may lack axes, the others do not.
+pub(crate) fn gated_sum<B: Kernels>(mut call: Call<'_, B>) -> Value<B> {
+    let shape = call.shape.clone();
+    let (x, branch, gate) = (call.operand().primitive(), call.operand().primitive(), call.operand());
+    let own = call.types.last().map(|ty| placed(&gate.shape(), ty, call.result)).unwrap_or_default();
+    let gate = gate.primitive();
+    match Spread::of(&shape, &own) {
+        Some(spread) => Value::Float(B::gated_sum(spread, x, branch, gate)),
+        None => {
+            let gate = expanded::<B>(gate, &own, &shape);
+            Value::Float(B::float_add(x, B::float_mul(branch, gate)))
+        }
+    }
+}
 
 /// A sum or product of two operands whose axes are aligned by meaning, not by place: one of the two has all axes of the
 /// result, the other may lack some.

@@ -1,6 +1,7 @@
 //! Parts of a graph that are run again on the way back, so that not every value has to be kept.
 //!
-//! The order of the nodes is cut where few elements are alive, near equal shares of all elements.
+//! The order of the nodes is cut where few elements are alive, near equal shares of all elements, and never inside of what
+//! runs as one.
 
 use crate::plan::Plan;
 use archc_compiler::ir::NodeId;
@@ -30,6 +31,7 @@ impl Segments {
                 break;
             }
             if (done - aim).abs() <= share / 4.0
+                && plan.is_between_groups(at + 1)
                 && let Some(now) = alive.get(at + 1).copied()
                 && best.is_none_or(|(least, _)| now < least)
             {

@@ -5,7 +5,7 @@ fn normalize<B: Kernels, const D: usize>(
     eps: f64,
     affine: Option<[Tensor<B, 1>; 2]>,
 ) -> Tensor<B, D> {
-    let rows = Rows { groups, channels, positions, eps, silu: false };
+    let rows = Rows { groups, channels, positions, eps, centred: true, silu: false };
     let affine = affine.map(|[weight, bias]| (primitive(weight), primitive(bias)));
     tensor(B::normalize(rows, primitive(x), affine))
 }
