@@ -151,13 +151,16 @@ fn root() -> PathBuf {
 }
 
 fn probe(network: &Network, arguments: &[&str]) -> (i32, Value) {
-    let spec = network.spec;
+    let seeds = network.seeds.to_string();
+    let settings = network.settings.iter().flat_map(|setting| ["--set", setting]);
+    let own: Vec<&str> = ["--batch", "2", "--seeds", &seeds].into_iter().chain(settings).collect();
+    report(&format!("specs/{}", network.spec), &[&own[..], arguments].concat())
+}
+
+/// The exit code and what is reported.
+fn report(spec: &str, arguments: &[&str]) -> (i32, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_archc"));
-    command.current_dir(root()).args(["probe", &format!("specs/{spec}"), "--batch", "2", "--format", "json"]);
-    command.args(["--seeds", &network.seeds.to_string()]);
-    for setting in network.settings {
-        command.args(["--set", setting]);
-    }
+    command.current_dir(root()).args(["probe", spec, "--format", "json"]);
     let output = command.args(arguments).output().expect("a run");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!text.is_empty(), "{spec}: {}", String::from_utf8_lossy(&output.stderr));
@@ -263,6 +266,26 @@ fn predictions_follow_the_noise_level() {
         let (code, report) = probe(network, &["--sigma", sigma]);
         assert_eq!(code, 0, "sigma {sigma}: {}", broken(&report));
     }
+}
+
+/// Images that shrink along one axis and grow along the other, and then grow along both; those that grow have neighbours in
+/// common.
+#[test]
+fn resized_images_are_predicted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("resized.arch");
+    let spec = "block Part(x: image[C, H, W], rows: int, columns: int) -> image[C, rows, columns] {
+    x -> conv2d(C, kernel: 3) @first -> resize(rows, columns) -> conv2d(C, kernel: 3) @second
+}
+
+model Resized(x: image[3, 8, 64]) -> image[128, 30, 30] {
+    x -> conv2d(128, kernel: 3) @stem -> Part(12, 16) @down -> silu() -> Part(30, 30) @up
+}
+";
+    std::fs::write(&path, spec).expect("a spec");
+    let (code, report) = report(path.to_str().expect("a path"), &[]);
+    assert_eq!((code, both(&report, "unknown")), (0, 0.0), "{}", broken(&report));
+    assert!(both(&report, "compared") > 10.0, "{report:#}");
 }
 
 #[test]
