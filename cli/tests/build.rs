@@ -165,6 +165,10 @@ fn what_cannot_be_built_is_said_and_leaves_nothing_behind() {
     std::fs::write(path.join("broken.arch"), "model Net(x: vector[4]) -> vector[2] { x -> linear(3) }")
         .expect("a spec");
     refuses(path, &["build", "broken.arch", "--out", "new"], "shape/mismatch");
+    std::fs::write(path.join("plain.arch"), "model Plain(x: vector[4]) { x -> silu() }").expect("a spec");
+    for target in ["burn", "pytorch"] {
+        refuses(path, &["build", "plain.arch", "--target", target, "--out", "new"], "has no parameters");
+    }
     let output = archc(path, &["build", "net.arch", "--out", "mine", "--force"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(path.join("mine/Cargo.toml").is_file() && !path.join("mine/letter.txt").exists());

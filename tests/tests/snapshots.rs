@@ -227,7 +227,7 @@ fn emitted_pytorch_ddpm() {
 #[test]
 fn emitted_resizing() {
     let source = "model Pair(x: image[3, H, W], like: image[3, K, L]) -> image[6, K, L] {
-    concat(x -> resize(K, L), like) -> resize(8, 6) -> resize(K, L)
+    concat(x -> resize(K, L), like) -> resize(8, 6) -> conv2d(6, kernel: 3) @map -> resize(K, L)
 }
 ";
     let compiled = compile("pair.arch", None, &[], &[("pair.arch", source)], &Options::default());

@@ -84,11 +84,13 @@ impl<'a> Builder<'a> {
 
     pub fn structure(mut self) -> Result<Structure, EmitError> {
         let root = self.module(ROOT)?;
-        if root.sizes.is_empty() {
-            Ok(Structure { modules: self.modules, root: root.module })
-        } else {
-            Err(EmitError("a size in this model does not follow from those of its inputs".to_owned()))
+        if !root.sizes.is_empty() {
+            return Err(EmitError("a size in this model does not follow from those of its inputs".to_owned()));
         }
+        if self.modules.get(root.module).is_some_and(Module::is_function) {
+            return Err(EmitError("this model has no parameters: there is no network to build".to_owned()));
+        }
+        Ok(Structure { modules: self.modules, root: root.module })
     }
 
     fn is_module(&self, id: ScopeId) -> bool {
