@@ -214,6 +214,48 @@ fn errors_count_as_a_frozen_decoder_sees_them() {
     refused(&["--perceptual", &spec, "--perceptual-weights", "no.safetensors"], &["no.safetensors"]);
 }
 
+/// The decoder of Stable Diffusion at a reduced width, with the weights of the reference.
+#[test]
+fn the_decoder_of_latents_weighs_their_errors() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (spec, data) = (folder.path().join("net.arch"), folder.path().join("latents.npy"));
+    let net = |process: &str| {
+        let text = format!(
+            "model Net(x: image[4, 8, 8], t: timestep) -> image[4, 8, 8] {{\n    process {{ {process} }}\n    \
+             x -> conv2d(4, kernel: 3) @out\n}}\n"
+        );
+        std::fs::write(&spec, text).expect("a spec");
+    };
+    let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+    let header = format!("{:<117}\n", "{'descr': '<f4', 'fortran_order': False, 'shape': (8, 4, 8, 8), }");
+    npy.extend((header.len() as u16).to_le_bytes());
+    npy.extend(header.as_bytes());
+    npy.extend((0..8 * 4 * 64).flat_map(|at| ((at as f32 * 0.7).sin() * 1.4).to_le_bytes()));
+    std::fs::write(&data, npy).expect("latents");
+    let decoder = ["--perceptual", "specs/autoencoder_kl.arch#sd_vae_decoder"];
+    let width = ["--perceptual-set", "widths=[16, 32, 32]", "--perceptual-set", "groups=8"];
+    let weights = ["--perceptual-weights", "tests/reference/tiny/sd_vae/weights.safetensors"];
+    let run = |name: &str, kind: &[&str]| {
+        let mut command = archc(&["train"]);
+        command.arg(&spec).arg("--data").arg(&data).arg("--out").arg(folder.path().join(name));
+        command.args(["--steps", "2", "--batch", "2", "--sample-every", "0", "--watch-every", "0"]);
+        command.args(kind);
+        command
+    };
+    net("schedule: scaled_linear; prediction: eps");
+    succeeds(run("plain", &[]));
+    let plain = losses(&folder.path().join("plain"));
+    for kind in ["static", "features", "jvp"] {
+        succeeds(run(kind, &[&decoder[..], &width, &weights, &["--perceptual-kind", kind]].concat()));
+        for (seen, plain) in losses(&folder.path().join(kind)).into_iter().zip(&plain) {
+            assert!(seen.is_finite() && seen > 0.0 && (seen - plain).abs() > 1e-3 * plain, "{kind}: {seen}, {plain}");
+        }
+    }
+    net("schedule: scaled_linear(zero_terminal_snr: true); prediction: eps");
+    let features = [&decoder[..], &width, &weights, &["--perceptual-kind", "features"]].concat();
+    fails(run("blind", &features), &["let the prediction be `v`"]);
+}
+
 fn write_image(path: &Path, side: u32) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x * 20 + y) as u8])).save(path).expect("an image");

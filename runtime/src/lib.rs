@@ -14,6 +14,8 @@
 pub mod adamw;
 pub mod bench;
 pub mod constraint;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod data;
 pub mod error;
 pub mod execute;

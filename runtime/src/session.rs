@@ -156,25 +156,8 @@ pub(crate) fn without_cuda() -> RunError {
 
 #[cfg(feature = "cuda")]
 fn cuda(graph: &Arc<Graph>, source: Weights<'_>, passes: Passes, format: Format) -> Result<Box<dyn Session>, RunError> {
-    find_driver()?;
+    crate::cuda::prepare()?;
     opened(Engine::<crate::kernels::Cuda>::new(graph, source, passes, Default::default())?, format)
-}
-
-/// Burn panics where there is no driver, so it is looked for first.
-#[cfg(feature = "cuda")]
-pub(crate) fn find_driver() -> Result<(), RunError> {
-    find_library(&["libcuda.so.1", "nvcuda.dll"])
-        .ok_or_else(|| RunError::Device("there is no CUDA driver on this machine (libcuda.so.1)".to_owned()))
-}
-
-/// Whether one of some names is a library that loads.
-#[cfg(feature = "cuda")]
-pub(crate) fn find_library(names: &[&str]) -> Option<()> {
-    let loads = |name: &&str| {
-        // SAFETY: loading a library of NVIDIA's runs its initialisers, as every CUDA program does.
-        unsafe { libloading::Library::new(name) }.is_ok()
-    };
-    names.iter().any(loads).then_some(())
 }
 
 struct Engine<B: Kernels> {

@@ -88,7 +88,7 @@ fn cuda() -> Result<Both, RunError> {
 
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Both, RunError> {
-    crate::session::find_driver()?;
+    crate::cuda::prepare()?;
     Ok(|case| (case.outcome::<Autodiff<crate::kernels::Cuda>>(), case.outcome::<Autodiff<Flex>>()))
 }
 

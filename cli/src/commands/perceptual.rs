@@ -4,6 +4,7 @@ use super::sensitivity::{frozen, measured};
 use crate::args::{Perceptual as Options, PerceptualKind, Settings, Target};
 use crate::{render, target};
 use archc_compiler::ir::Graph;
+use archc_process::{Prediction, Process, Schedule};
 use archc_runtime::data::Samples;
 use archc_runtime::sensitivity::{Probing, channel_weights};
 use archc_runtime::train::{Distance, Perceptual};
@@ -69,9 +70,24 @@ impl Seen {
                 process.channel_weights = channel_weights(&self.record.gains);
                 return Ok(None);
             }
-            PerceptualKind::Features => Distance::Features,
+            PerceptualKind::Features => {
+                sees_samples(process)?;
+                Distance::Features
+            }
             PerceptualKind::Jvp => Distance::Jacobian,
         };
         Ok(Some(Perceptual { frozen: self.frozen, distance, gain: self.record.gains.iter().sum() }))
+    }
+}
+
+/// Features are those of the denoised sample, which noise that is predicted where there is nothing but noise does not say.
+fn sees_samples(process: &Process) -> Result<(), String> {
+    match (process.prediction, process.schedule) {
+        (Prediction::Eps, Schedule::Steps { zero_terminal_snr: true, .. }) => Err(
+            "`--perceptual-kind features` compares denoised samples, and where the schedule ends without signal the \
+                 predicted noise makes none: let the prediction be `v`, or measure with `jvp`"
+                .to_owned(),
+        ),
+        _ => Ok(()),
     }
 }

@@ -25,8 +25,8 @@ mod with_gpus {
     use super::super::learner::Learner;
     use super::super::replicas::{End, Exchange, Replicas};
     use super::*;
+    use crate::cuda::{prepare, prepare_several};
     use crate::kernels::Cuda;
-    use crate::session::{find_driver, find_library};
     use crate::value::Value;
     use burn::backend::Autodiff;
     use burn::backend::cuda::CudaDevice;
@@ -42,7 +42,7 @@ mod with_gpus {
         perceptual: Option<&Perceptual>,
         numbers: &[usize],
     ) -> Result<Box<dyn Trainer>, RunError> {
-        find_driver()?;
+        prepare()?;
         let there = Cuda::device_count(CudaDevice::default().id().type_id);
         if let Some(number) = numbers.iter().find(|number| **number >= there) {
             return Err(RunError::Device(format!(
@@ -54,8 +54,7 @@ mod with_gpus {
             let device = devices.into_iter().next().unwrap_or_default();
             return Ok(Box::new(Learner::<OnTape>::new(graph, recipe, perceptual, device)?));
         }
-        find_library(&["libnccl.so.2", "libnccl.so"])
-            .ok_or_else(|| RunError::Device("several GPUs need NCCL (libnccl.so.2), which is not there".to_owned()))?;
+        prepare_several()?;
         let ids: Vec<DeviceId> = devices.iter().map(DeviceOps::id).collect();
         let opening = |device: CudaDevice| {
             let (graph, recipe, perceptual) = (graph.clone(), recipe.clone(), perceptual.cloned());
