@@ -91,16 +91,20 @@ const WITH_KERNELS: &[Helper] = helpers! {
 
 /// Items of Burn that helpers name, and where they are.
 const ITEMS: &[(&str, &[&str])] = &[
-    ("super::kernels", &["Function", "Kernels"]),
-    ("super::kernels::attention", &["Heads"]),
-    ("super::kernels::broadcast", &["Binary", "Spread"]),
-    ("super::kernels::conv2d", &["Window"]),
-    ("super::kernels::norm", &["Rows"]),
     ("burn::module", &["Initializer", "Param"]),
     ("burn::nn::conv", &["Conv1d", "Conv1dConfig", "Conv2d", "Conv2dConfig", "Conv3d", "Conv3dConfig"]),
     ("burn::nn", &["GroupNorm", "LayerNorm", "Linear", "LinearConfig", "PaddingConfig2d", "RmsNorm"]),
     ("burn::tensor", &["TensorPrimitive"]),
     ("burn::tensor::ops", &["FloatTensor"]),
+];
+
+/// Items of kernels that helpers name, and where they are.
+const ITEMS_OF_KERNELS: &[(&str, &[&str])] = &[
+    ("super::kernels", &["Function", "Kernels"]),
+    ("super::kernels::attention", &["Heads"]),
+    ("super::kernels::broadcast", &["Binary", "Spread"]),
+    ("super::kernels::conv2d", &["Window"]),
+    ("super::kernels::norm", &["Rows"]),
 ];
 
 /// The module with the helpers of those names and all that they call, in the order of the list.
@@ -129,7 +133,8 @@ pub(super) fn file(names: &IndexSet<&'static str>, kernels: bool) -> String {
     let sources: Vec<String> = helpers.iter().filter(|(name, ..)| wanted.contains(name)).map(source).collect();
     let body = sources.join("\n");
     let mut uses = String::new();
-    for (path, items) in ITEMS {
+    let items_of_kernels = if kernels { ITEMS_OF_KERNELS } else { &[] };
+    for (path, items) in items_of_kernels.iter().chain(ITEMS) {
         let found: Vec<&str> = items.iter().copied().filter(|item| mentions(&body, item)).collect();
         match found.as_slice() {
             [] => {}
