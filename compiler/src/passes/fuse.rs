@@ -3,6 +3,13 @@
 //! The graph stays as it is; its [`Groups`] lie beside it. Values inside of a group are never stored: on the CPU that is a
 //! pass over memory less for each, and in training a tensor less where the gradient of what follows would have kept it.
 //!
+//! What that saves, on two threads of a CPU: DiT-S/2 with 3 blocks at batch 2 takes 34.6 ms instead of 35.1 ms forward and 141
+//! instead of 143 ms for a training step (medians of 200 and 96 runs by turns; 2 % in both cases as the median ratio of
+//! pairs), and with all 12 blocks at batch 4 training peaks at 992 to 1021 MiB instead of 1034 to 1044 MiB. In three blocks
+//! of SD3.5 over 1024 tokens, where attention takes most of the time, the difference is less than what runs differ by.
+//!
+//! A linear map in front of a gate has its bias in its product already, so that nothing is left to fuse there.
+//!
 //! A value can be inside of a group if one node alone uses it, it is no output and nobody looks at it, and if what uses it
 //! has its type and [`Stage`], so that a group is part of one stage.
 
