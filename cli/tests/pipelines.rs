@@ -313,7 +313,10 @@ fn other_commands_say_what_a_pipeline_is() {
         let text = [output.stdout, output.stderr].concat();
         (output.status.code().expect("an exit code"), String::from_utf8_lossy(&text).into_owned())
     };
-    assert_eq!(archc(&["check", "sdxl.arch#sdxl_refined"]), (0, "1 file checked, nothing to report\n".to_owned()));
+    assert_eq!(
+        archc(&["check", "sdxl.arch#sdxl_refined", "--allow", "attention/heads"]),
+        (0, "1 file checked, nothing to report\n".to_owned())
+    );
     let (code, text) = archc(&["ir", "sdxl.arch#sdxl"]);
     assert!(code == FAILURE && text.contains("`sdxl` is a pipeline"), "{text}");
     let (code, text) = archc(&["ir", "sdxl.arch"]);
@@ -323,6 +326,37 @@ fn other_commands_say_what_a_pipeline_is() {
         code == 0 && text.contains("sdxl.arch#sdxl_refined") && text.contains("tokenizer_2: ids[77, 530]"),
         "{text}"
     );
+}
+
+/// What is found in a network stands once, at its `denoise`, with the way to it.
+#[test]
+fn networks_are_checked_where_a_pipeline_calls_them() {
+    const RULE: &str = "condition/additive-time";
+    let place = Place::of("sd15");
+    let check = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_archc"));
+        command.args(["check", "sd15.arch", "--remarks", "--format", "json"]).args(more);
+        let output = command.current_dir(place.folder.path()).output().expect("the program runs");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+        let all = report.get("diagnostics").and_then(serde_json::Value::as_array).cloned().expect("a list");
+        let is_found = |problem: &serde_json::Value| problem.get("id").is_some_and(|id| id == RULE);
+        let found: Vec<_> = all.into_iter().filter(is_found).collect();
+        (output.status.code().expect("an exit code"), found)
+    };
+    let text = place.text();
+    let line = 1 + text.lines().position(|line| line.contains("denoise(")).expect("a denoise");
+    let (code, found) = check(&[]);
+    assert_eq!((code, found.len()), (0, 1), "{found:?}");
+    let said = |path: &str| found.first().and_then(|problem| problem.pointer(path)).cloned().unwrap_or_default();
+    assert_eq!((said("/labels/0/file"), said("/labels/0/line")), ("sd15.arch".into(), line.into()));
+    assert!(said("/chain").to_string().contains("sd15"), "{found:?}");
+    assert_eq!(check(&["--deny", RULE]).0, 1);
+
+    let allow = format!("#[allow({RULE}, \"as published\")]");
+    for before in ["    let latents", "pipeline sd15"] {
+        place.write(&text.replace(before, &format!("{allow}\n{before}")));
+        assert_eq!(check(&["--deny", RULE]), (0, vec![]), "{before}");
+    }
 }
 
 /// All tensors of a file.

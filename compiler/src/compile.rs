@@ -2,8 +2,8 @@
 
 use crate::elaborate::{Budget, Settings, elaborate, elaborate_pipeline};
 use crate::ir::Graph;
-use crate::lint;
-use crate::pipeline::Pipeline;
+use crate::lint::{self, Findings};
+use crate::pipeline::{Pipeline, findings};
 use crate::program::{Program, Target};
 use crate::settings;
 use crate::source::{SourceError, Sources};
@@ -114,7 +114,7 @@ pub fn compile(
 #[derive(Debug)]
 pub struct CompiledPipeline {
     pub program: Program,
-    /// There is one unless a diagnostic is an error.
+    /// There is one unless a diagnostic is an error of the language; findings of rules do not prevent it.
     pub pipeline: Option<Pipeline>,
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -134,12 +134,16 @@ pub fn compile_pipeline(
     let Some(found) = found else { return Ok(None) };
     let elaborated = elaborate_pipeline(&program, &found, settings, options.budget);
     merge(&mut diagnostics, elaborated.diagnostics);
-    tidy(&mut diagnostics);
     let pipeline = elaborated.pipeline.filter(|_| !has_errors(&diagnostics));
+    if let Some(pipeline) = &pipeline {
+        merge(&mut diagnostics, findings(pipeline, &found, &program.sources, &options.given, |_| false).diagnostics);
+    }
+    tidy(&mut diagnostics);
     Ok(Some(CompiledPipeline { program, pipeline, diagnostics }))
 }
 
-/// Checks a source: its text, its names, and every model and preset in it. Reports `#[allow]`s that none of them needs.
+/// Checks a source: its text, its names, and every model, preset and pipeline in it. Reports `#[allow]`s that none of
+/// them needs.
 pub fn check(
     source: &str,
     settings: &Settings,
@@ -149,27 +153,29 @@ pub fn check(
     let (program, mut diagnostics) = Program::load(source, sources)?;
     let mut targets = program.targets();
     targets.retain(|target| !program.is_template(target, settings));
-    let mut unused_allows: Option<Vec<Diagnostic>> = None;
+    let mut found = Findings::default();
     for target in &targets {
         let elaborated = elaborate(&program, target, settings, options.budget);
         merge(&mut diagnostics, elaborated.diagnostics);
         if let Some(graph) = &elaborated.graph {
-            let findings = lint::lint(graph, &program.sources, &options.given);
-            let found = without_echoes(findings.diagnostics, &diagnostics);
-            merge(&mut diagnostics, found);
-            // An `allow` is useless only if it is so for every model it is part of.
-            unused_allows = Some(match unused_allows {
-                None => findings.unused_allows,
-                Some(known) => known.into_iter().filter(|a| findings.unused_allows.contains(a)).collect(),
-            });
+            let own = lint::lint(graph, &program.sources, &options.given);
+            found.extend(Findings { diagnostics: without_echoes(own.diagnostics, &diagnostics), ..own });
+            merge(&mut diagnostics, std::mem::take(&mut found.diagnostics));
         }
     }
-    merge(&mut diagnostics, unused_allows.unwrap_or_default());
     let pipelines = program.pipelines();
     for pipeline in &pipelines {
         // Networks that others than pipelines are given settings for are checked without them.
-        merge(&mut diagnostics, elaborate_pipeline(&program, pipeline, &[], options.budget).diagnostics);
+        let elaborated = elaborate_pipeline(&program, pipeline, &[], options.budget);
+        merge(&mut diagnostics, elaborated.diagnostics);
+        if let Some(networks) = &elaborated.pipeline {
+            // What this file defines has had its turn.
+            let is_known = |name: &str| targets.iter().any(|target| *target.name == *name);
+            found.extend(findings(networks, pipeline, &program.sources, &options.given, is_known));
+            merge(&mut diagnostics, std::mem::take(&mut found.diagnostics));
+        }
     }
+    merge(&mut diagnostics, found.useless_allows());
     tidy(&mut diagnostics);
     Ok(Checked { program, diagnostics, targets: targets.len() + pipelines.len() })
 }

@@ -319,6 +319,24 @@ pub struct Findings {
     pub diagnostics: Vec<Diagnostic>,
     /// `#[allow]`s that excuse nothing in this graph.
     pub unused_allows: Vec<Diagnostic>,
+    /// Those that do.
+    pub used_allows: BTreeSet<Span>,
+}
+
+impl Findings {
+    /// With those of another graph.
+    pub fn extend(&mut self, other: Self) {
+        self.diagnostics.extend(other.diagnostics);
+        self.unused_allows.extend(other.unused_allows);
+        self.used_allows.extend(other.used_allows);
+    }
+
+    /// `#[allow]`s that excuse nothing in any of the graphs that they are part of.
+    #[must_use]
+    pub fn useless_allows(self) -> Vec<Diagnostic> {
+        let is_useless = |allow: &Diagnostic| allow.span().is_none_or(|span| !self.used_allows.contains(&span));
+        self.unused_allows.into_iter().filter(is_useless).collect()
+    }
 }
 
 /// Findings of one rule that say the same of the same place.
@@ -348,9 +366,9 @@ pub fn lint(graph: &Graph, sources: &SourceMap, given: &Settings) -> Findings {
         problem.notes.extend(crate::compile::more_places(count));
         problem
     });
-    let mut findings = Findings { diagnostics: diagnostics.collect(), unused_allows: vec![] };
+    let mut findings = Findings { diagnostics: diagnostics.collect(), unused_allows: vec![], used_allows: used };
     findings.diagnostics.extend(misspelt_statistics(graph, sources, &given.inputs));
-    check_allows(graph, sources, levels, &used, &mut findings);
+    check_allows(graph, sources, levels, &mut findings);
     findings
 }
 
@@ -376,7 +394,7 @@ fn misspelt_statistics(graph: &Graph, sources: &SourceMap, declared: &Inputs) ->
     misspelt.collect()
 }
 
-fn check_allows(graph: &Graph, sources: &SourceMap, levels: &Levels, used: &BTreeSet<Span>, findings: &mut Findings) {
+fn check_allows(graph: &Graph, sources: &SourceMap, levels: &Levels, findings: &mut Findings) {
     let mut seen: BTreeSet<Span> = BTreeSet::new();
     // What did not run may still need its excuses.
     let runs = |id: &str| rule(id).is_some_and(|rule| levels.of(rule).is_some());
@@ -395,7 +413,10 @@ fn check_allows(graph: &Graph, sources: &SourceMap, levels: &Levels, used: &BTre
                 .fixes
                 .extend(nearest(&entry.rule, known).and_then(|rule| written::renamed_allow(sources, entry, rule)));
             findings.diagnostics.push(problem);
-        } else if !used.contains(&entry.span) && runs(&entry.rule) && !sources.is_library(entry.span.file) {
+        } else if !findings.used_allows.contains(&entry.span)
+            && runs(&entry.rule)
+            && !sources.is_library(entry.span.file)
+        {
             // A block of the library is excused for all who use it, whatever their hyperparameters.
             let message = format!("nothing here needs an `allow` for `{}`", entry.rule);
             let problem = Diagnostic::new(Level::Warning, "lint/unused-allow", message)

@@ -13,13 +13,15 @@
 
 mod config;
 mod denoise;
+mod findings;
 
 pub(crate) use denoise::{DENOISE, Denoise};
+pub(crate) use findings::findings;
 
 use crate::dim::Sizes;
 use crate::ir::{Graph, ROOT, Scope, ScopeKind};
 use crate::ops::attribute::Shown;
-use archc_grammar::FileId;
+use archc_grammar::{FileId, Span};
 use std::sync::Arc;
 
 /// The name that stands, in the numbers of a condition, for whether a prediction is the conditional one.
@@ -71,6 +73,8 @@ pub struct Part {
 pub struct Stage {
     /// Its part holds all of the graph.
     pub network: Network,
+    /// The `denoise`.
+    pub call: Span,
     /// By the name of the input.
     pub conditions: Vec<(Arc<str>, Condition)>,
     /// Sizes that are open in the graph.

@@ -42,7 +42,13 @@ impl<'p> Cutter<'p> {
             }
             let part = self.whole(&draft);
             let network = Network { graph: Arc::new(draft.graph), parts: vec![part] };
-            finished.push(Stage { network, conditions, sizes: draft.sizes, settings: draft.settings });
+            finished.push(Stage {
+                network,
+                call: draft.call,
+                conditions,
+                sizes: draft.sizes,
+                settings: draft.settings,
+            });
         }
         Some((encoder, finished))
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(super) struct Draft<'p> {
     pub path: Arc<str>,
     pub target: Target,
+    pub call: Span,
     pub graph: Graph,
     /// Sizes that are open in the graph.
     pub sizes: Sizes,
@@ -38,7 +39,8 @@ impl<'p> Cutter<'p> {
             return self.error(DENOISE, message, denoise.span, label);
         }
         let sizes = self.sizes(&graph);
-        let mut draft = Draft { path, target, sizes, settings: Settings::default(), conditions: vec![], graph };
+        let (call, settings) = (denoise.span, Settings::default());
+        let mut draft = Draft { path, target, call, sizes, settings, conditions: vec![], graph };
         self.arguments(denoise, &mut draft)?;
         let given = |name: &str| draft.conditions.iter().any(|(own, _)| **own == *name);
         let needed = draft.graph.inputs.iter().map(|input| &*input.name).filter(|name| draft.is_condition(name));
