@@ -78,7 +78,7 @@ impl Plan {
         }
     }
 
-    /// Whether no group has nodes both before and behind the start of a node.
+    /// Whether no group lies across a cut before a node.
     pub(crate) fn is_between_groups(&self, node: usize) -> bool {
         let lies_across = |group: &Group| {
             group.nodes.iter().any(|own| own.index() < node) && group.nodes.iter().any(|own| own.index() >= node)

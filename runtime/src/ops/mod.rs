@@ -131,7 +131,7 @@ fn joined<T>(a: Option<T>, b: Option<T>, join: impl Fn(T, T) -> T) -> Option<T> 
     }
 }
 
-/// `x + gate * branch` of operands in that order but for the last two. The gate may lack axes, the others do not.
+/// `x + gate * branch` of the operands `x`, `branch` and `gate`. The gate may lack axes, the others do not.
 pub(crate) fn gated_sum<B: Kernels>(mut call: Call<'_, B>) -> Value<B> {
     let shape = call.shape.clone();
     let (x, branch, gate) = (call.operand().primitive(), call.operand().primitive(), call.operand());
