@@ -13,8 +13,9 @@ const FAILURE: i32 = 2;
 /// The most that [`off`] may be.
 const TOLERANCE: f32 = 1e-4;
 
-/// Size of the vocabulary of the small folders, in place of that of CLIP.
-const VOCABULARY: &str = "530";
+/// What the published pipelines say in numbers, and what it is in the small folders: the vocabularies of CLIP and of T5, and
+/// the features of an image.
+const SMALLER: [(&str, &str); 3] = [("49408", "530"), ("32128", "64"), ("tokens[1, 1024]", "tokens[1, 16]")];
 
 /// The networks of the small folders, under the names of those that the pipelines use.
 const SMALL: &str = r#"
@@ -24,6 +25,7 @@ use std.models.clip_vision.{ClipPixels as Pixels, ClipVisionProjected}
 use std.models.sd3.{SD3}
 use std.models.stable_diffusion.{LatentUNet}
 use std.models.svd.{VideoAutoencoderDecoder, VideoAutoencoderEncoder, VideoUNet}
+use std.models.t5_encoder.{T5Encoder}
 
 preset sd_vae_decoder = AutoencoderKLDecoder(widths: [8, 8, 12, 12], layers: 1, groups: 4)
 
@@ -61,6 +63,11 @@ block ClipPixels(x: image[3, H, W], size: int) -> image[3, size / 28, size / 28]
 preset openclip_vit_h_vision = ClipVisionProjected(
     size: 8, patch: 4, dim: 16, hidden: 32, layers: 2, heads: 2, projection: 16,
 )
+
+preset t5_v1_1_xxl = T5Encoder(
+    vocabulary: 64, dim: 64, width: 8, hidden: 48, layers: 2, heads: 2, buckets: 16, max_distance: 40,
+)
+
 preset svd_vae_encoder = VideoAutoencoderEncoder(widths: [32, 32], layers: 1)
 preset svd_vae_decoder = VideoAutoencoderDecoder(widths: [32, 32], layers: 1)
 preset svd_unet = VideoUNet(widths: [32], depth: [1], heads: [2], layers: 1, context_width: 16, id_features: 8)
@@ -100,7 +107,7 @@ impl Place {
         let spec = std::fs::read_to_string(root().join(format!("specs/pipelines/{name}.arch"))).expect("a spec");
         let small = |line: &str| match line.split_once(".{") {
             Some((before, names)) if before.starts_with("use std.models.") => format!("use \"small.arch\".{{{names}"),
-            _ => line.replace("49408", VOCABULARY).replace("tokens[1, 1024]", "tokens[1, 16]"),
+            _ => SMALLER.iter().fold(line.to_owned(), |line, (published, small)| line.replace(published, small)),
         };
         let spec: Vec<String> = spec.lines().map(small).collect();
         let folder = tempfile::tempdir().expect("a folder");
@@ -199,8 +206,27 @@ fn sdxl_whose_refiner_takes_over() {
 }
 
 #[test]
-fn stable_diffusion_3_without_t5() {
-    agrees("sd3", None, EXPECTED, &["--prompt", PROMPT, "--negative", "blurry", "--steps", "4"]);
+fn stable_diffusion_3_with_t5_and_without() {
+    let arguments = ["--prompt", PROMPT, "--negative", "blurry", "--steps", "4"];
+    agrees("sd3", None, EXPECTED, &arguments);
+    // Some files hold the table of words of T5 twice, or by its other name.
+    let (folder, name) = (copy("sd3"), "text_encoder_3/model.safetensors");
+    let mut twice = tensors(&folder.path().join(name));
+    let table = twice.get("shared.weight").expect("a table").clone();
+    twice.insert("encoder.embed_tokens.weight".to_owned(), table);
+    write(&folder.path().join(name), &twice).expect("written");
+    agrees_in(folder.path(), "sd3", None, EXPECTED, &arguments);
+
+    for part in ["tokenizer_3", "text_encoder_3"] {
+        std::fs::remove_dir_all(folder.path().join(part)).expect("removed");
+    }
+    let words = [
+        "tokenizer_3: there is no `vocab.json`",
+        "text_encoder_3: config.json",
+        "text_encoder_3: there are no weights",
+    ];
+    fails(&Place::of("sd3"), folder.path(), &arguments, &words);
+    agrees_in(folder.path(), "sd3", Some("sd3_without_t5"), "expected_without_t5.safetensors", &arguments);
 }
 
 /// The folder of Stable Diffusion 1.5 with other schedulers: what they say is what is done.

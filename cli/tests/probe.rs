@@ -24,7 +24,7 @@ const GOALS: [(&str, f64); 4] = [
 ];
 
 #[rustfmt::skip]
-const NETWORKS: [Network; 22] = [
+const NETWORKS: [Network; 23] = [
     Network {
         spec: "adm.arch#adm_imagenet64",
         settings: &["H=16", "W=16", "width=128", "mult=[1,2]", "attention=[false,true]", "layers=1"],
@@ -142,6 +142,11 @@ const NETWORKS: [Network; 22] = [
         settings: &["widths=[128,128]", "layers=1", "T=3", "H=16", "W=16"],
         // The last layer of the decoder has 27 weights: of eight draws alone its gain is off by a tenth.
         seeds: 24,
+    },
+    Network {
+        spec: "t5_encoder.arch",
+        settings: &["layers=3", "dim=128", "heads=4", "width=32", "hidden=256", "vocabulary=1000", "N=48"],
+        seeds: 8,
     },
     Network { spec: "uvit.arch", settings: &["depth=4", "dim=128", "heads=4", "size=16"], seeds: 8 },
 ];

@@ -36,6 +36,7 @@ pub const MODELS: &[(&str, &str)] = &[
     ("sd3", include_str!("../../specs/sd3.arch")),
     ("stable_diffusion", include_str!("../../specs/stable_diffusion.arch")),
     ("svd", include_str!("../../specs/svd.arch")),
+    ("t5_encoder", include_str!("../../specs/t5_encoder.arch")),
     ("uvit", include_str!("../../specs/uvit.arch")),
 ];
 

@@ -143,7 +143,7 @@ impl<A: AutodiffBackend> Observer<A> for &mut Cuts<'_, A> {
         let inside = own == other;
         // What is the same for all samples collects the gradients of all.
         let shared = self.graph.node(operand).ty.batch == Batch::shared();
-        if inside && (shared || self.graph.scope(block).outputs.contains(&operand)) {
+        if shared || inside && self.graph.scope(block).outputs.contains(&operand) {
             return value;
         }
         let leaf = self.leaves.entry((block, operand)).or_insert_with(|| {

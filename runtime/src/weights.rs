@@ -19,6 +19,9 @@ const SHOWN: usize = 20;
 const EARLIER: [(&str, &str); 4] =
     [(".query.", ".to_q."), (".key.", ".to_k."), (".value.", ".to_v."), (".proj_attn.", ".to_out.0.")];
 
+/// The other name of the table of words of T5; some files hold it twice.
+const TIED: (&str, &str) = ("encoder.embed_tokens.weight", "shared.weight");
+
 /// What transformers leaves out of the names of a text tower from version 5 on.
 const TOWER: &str = "text_model.";
 
@@ -102,7 +105,7 @@ impl<'f> Shelf<'f> {
         for (at, file) in files.iter().enumerate() {
             for own in file.names() {
                 let today = EARLIER.iter().fold(own.clone(), |name, (before, now)| name.replace(before, now));
-                let others = [today, format!("{TOWER}{own}")];
+                let others = [today, format!("{TOWER}{own}"), own.replace(TIED.0, TIED.1)];
                 let known =
                     others.into_iter().find(|name| !wanted.contains(own.as_str()) && wanted.contains(name.as_str()));
                 names.insert(known.unwrap_or_else(|| own.clone()), (at, own));

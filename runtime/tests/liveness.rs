@@ -286,6 +286,14 @@ fn networks_of_videos_wake_up_as_predicted() {
              h + (indices(3) -> sinusoid(4) -> linear(8, init: zero))
          } -> transpose_tokens() -> to_image(2, 3) -> to_video()",
         "to_frames() -> to_tokens() -> { h =>
+             let bias = relative_buckets(6, buckets: 8, max_distance: 5) -> embedding(2) -> to_image(6, 6)
+             attention(h -> linear(8, init: zero), h -> linear(8), h -> linear(8), bias: bias, heads: 2)
+         } -> to_image(2, 3) -> to_video()",
+        "to_frames() -> to_tokens() -> { h =>
+             let bias = relative_buckets(6) -> embedding(2, init: zero) -> to_image(6, 6)
+             h + attention(text -> linear(8) -> slice(0, 1, along: tokens) + 0 * h, h, h -> linear(8), bias: bias, heads: 2)
+         } -> to_image(2, 3) -> to_video()",
+        "to_frames() -> to_tokens() -> { h =>
              attention(h -> linear(8), text -> linear(8), text -> linear(8, init: zero), heads: 2)
          } -> to_image(2, 3) -> to_video()",
     ];

@@ -9,7 +9,7 @@ use archc_runtime::{Device, HostTensor, Request, Weights, open};
 use common::{check, floats, normal, run};
 use std::sync::Arc;
 
-/// Attention in each head by itself; `bias` for each key, `causal` hides later keys.
+/// Attention in each head by itself; `bias` for each head, query and key of each sample, `causal` hides later keys.
 fn attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], causal: bool, sizes: [usize; 5]) -> Vec<f64> {
     let [batch, queries, keys, heads, width] = sizes;
     let channels = heads * width;
@@ -21,7 +21,8 @@ fn attention(q: &[f64], k: &[f64], v: &[f64], bias: &[f64], causal: bool, sizes:
             .map(|key| {
                 let product: f64 = row.iter().zip(&k[at(keys, key)..][..width]).map(|(q, k)| q * k).sum();
                 let hidden = causal && key > query;
-                if hidden { f64::NEG_INFINITY } else { product / (width as f64).sqrt() + bias[sample * keys + key] }
+                let bias = bias[((sample * heads + head) * queries + query) * keys + key];
+                if hidden { f64::NEG_INFINITY } else { product / (width as f64).sqrt() + bias }
             })
             .collect();
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -51,24 +52,61 @@ fn attention_is_causal_and_biased() {
         let head = format!("q: tokens[N, {channels}], k: tokens[M, {channels}], v: tokens[M, {channels}]");
 
         let plain = format!("model A({head}) {{ attention(q, k, v, {heads}) }}");
-        let zero = vec![0.0; batch * keys];
+        let zero = vec![0.0; batch * heads * queries * keys];
         let expected = attention(&q, &k, &v, &zero, false, sizes);
         check("plain", &run(&plain, inputs.clone(), &[]), &[batch, queries, channels], &expected);
 
         let biased = format!("model A({head}, b: mask[M]) {{ attention(q, k, v, bias: b, heads: {heads}) }}");
         let bias = normal("bias", &[batch, keys]);
+        // The same in all heads and for all queries.
+        let all = floats(&bias).chunks(keys).flat_map(|row| row.repeat(heads * queries)).collect::<Vec<f64>>();
+        let expected = attention(&q, &k, &v, &all, false, sizes);
+        let given: Vec<HostTensor> = inputs.iter().cloned().chain([bias]).collect();
+        check("biased", &run(&biased, given, &[]), &[batch, queries, channels], &expected);
+
+        let paired =
+            format!("model A({head}, b: image[{heads}, N, M]) {{ attention(q, k, v, bias: b, heads: {heads}) }}");
+        let bias = normal("pairs", &[batch, heads, queries, keys]);
         let expected = attention(&q, &k, &v, &floats(&bias), false, sizes);
-        let inputs: Vec<HostTensor> = inputs.into_iter().chain([bias]).collect();
-        check("biased", &run(&biased, inputs.clone(), &[]), &[batch, queries, channels], &expected);
+        let given: Vec<HostTensor> = inputs.into_iter().chain([bias]).collect();
+        check("paired", &run(&paired, given, &[]), &[batch, queries, channels], &expected);
 
         let own: Vec<HostTensor> =
             ["a", "b", "c"].iter().map(|name| normal(name, &[batch, queries, channels])).collect();
         let [a, b, c] = [0, 1, 2].map(|at| floats(&own[at]));
         let head = head.replace("[M,", "[N,");
         let causal = format!("model A({head}) {{ attention(q, k, v, heads: {heads}, causal: true) }}");
-        let expected =
-            attention(&a, &b, &c, &vec![0.0; batch * queries], true, [batch, queries, queries, heads, width]);
+        let expected = attention(
+            &a,
+            &b,
+            &c,
+            &vec![0.0; batch * heads * queries * queries],
+            true,
+            [batch, queries, queries, heads, width],
+        );
         check("causal", &run(&causal, own, &[]), &[batch, queries, channels], &expected);
+    }
+}
+
+#[test]
+fn distances_between_tokens_have_a_number_each() {
+    // Buckets 0 and 1 for keys at and before the query, 2 and 3 for those behind it; the last of each from 2 on.
+    let source = "model A(x: tokens[N, 3]) -> tokens[N * N, 1] {
+        let bias = relative_buckets(N, buckets: 4, max_distance: 2) -> embedding(1) @bias
+        bias + 0 * (x -> linear(1) @map -> slice(0, 1, along: tokens))
+    }";
+    for count in [1, 3, 4] {
+        let class = |query: usize, key: usize| match key as i64 - query as i64 {
+            0 => 0,
+            ..0 => 1,
+            1.. => 3,
+        };
+        let expected: Vec<f64> =
+            (0..2 * count * count).map(|at| class(at / count % count, at % count) as f64 + 0.5).collect();
+        let table = HostTensor::f32(vec![4, 1], vec![0.5, 1.5, 2.5, 3.5]);
+        let weights = [("bias.weight", table), ("map.weight", normal("w", &[1, 3])), ("map.bias", normal("b", &[1]))];
+        let found = run(source, vec![normal("x", &[2, count, 3])], &weights);
+        check("relative_buckets", &found, &[2, count * count, 1], &expected);
     }
 }
 

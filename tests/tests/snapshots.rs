@@ -261,7 +261,7 @@ fn published_networks_are_emitted_for_pytorch() {
         let text = emitted_pytorch(&spec(file, Some(id), &[]));
         assert!(text.contains("OUTPUTS = (\"out\","), "{id} has no model");
     }
-    assert_eq!(networks.len(), 24);
+    assert_eq!(networks.len(), 25);
 }
 
 /// Files of the networks that there is reference data for, and their presets.

@@ -241,6 +241,7 @@ impl Ranges {
             | Op::MpConv2d(_)
             | Op::MpLinear(_)
             | Op::PixelNorm(_)
+            | Op::RelativeBuckets(_)
             | Op::Resample(_)
             | Op::Resize(_)
             | Op::RmsNorm(_) => Interval::ALL,
@@ -298,6 +299,7 @@ impl Ranges {
             | Op::MpLinear(_)
             | Op::Parameter(_)
             | Op::PixelNorm(_)
+            | Op::RelativeBuckets(_)
             | Op::Resample(_)
             | Op::Resize(_)
             | Op::RmsNorm(_)

@@ -141,7 +141,7 @@ pub(super) fn needs_device(graph: &Graph, structure: &Structure, module: &Module
     let called = |id: usize| structure.module(id).is_some_and(|module| takes_device(graph, structure, module));
     module.steps.iter().any(|step| match step {
         Step::Op(step) => match graph.node(step.node).op() {
-            Some(Op::Indices(_) | Op::SincosGrid(_)) => true,
+            Some(Op::Indices(_) | Op::RelativeBuckets(_) | Op::SincosGrid(_)) => true,
             Some(Op::Resample(resample)) => !resample.stored && !resample.is_box(),
             _ => false,
         },

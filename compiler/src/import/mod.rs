@@ -169,6 +169,7 @@ fn class_name(entry: &Entry) -> Option<String> {
         ("model_type", Value::String(name)) => Some(match name.as_str() {
             "clip_text_model" => "CLIPTextModel".to_owned(),
             "clip_vision_model" => "CLIPVisionModel".to_owned(),
+            "t5" => "T5EncoderModel".to_owned(),
             other => other.to_owned(),
         }),
         (_, Value::String(name)) => Some(name.clone()),

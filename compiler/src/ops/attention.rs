@@ -10,6 +10,7 @@ use crate::analysis::moments::{Class, Moments, Unknown};
 use crate::analysis::profile::Course;
 use super::joint::Joint;
 use super::signals::{Response, Signals};
+use crate::dim::Dim;
 use crate::operator;
 use crate::types::{Axis, Kind, Type};
 
@@ -21,7 +22,8 @@ operator! {
     /// `q: tokens[N, C]`, `k: tokens[M, C]`, `v: tokens[M, C'] -> tokens[N, C']`. Head `h` owns the channels
     /// `h*d .. (h+1)*d` with `d = C / heads`. Vaswani et al. 2017. `bias: mask[M]`, if it is given, is added to what every
     /// query scores for each key, the same in all heads: large negative numbers leave keys out, as
-    /// `(1 - keep) * -10000` does for a mask that keeps with 1 (huggingface/diffusers).
+    /// `(1 - keep) * -10000` does for a mask that keeps with 1 (huggingface/diffusers). `bias: image[heads, N, M]` is added
+    /// in each head to what each query, a row, scores for each key, a column: relative positions, Raffel et al. 2020 (T5).
     "attention"(q, k, v; bias)
     pub struct Attention {
         /// Number of heads; has to divide the channels.
@@ -77,13 +79,16 @@ impl Logits {
         let (q, k, v) = (at.operand(0)?, at.operand(1)?, at.operand(2)?);
         let keys = at.positions(1);
         let variance = logit_variance(&q, &k, &at.axes(1));
-        let shared = if q.square() > 0.0 { (q.pairs(&at.axes(0)) / q.square()).clamp(0.0, 1.0) } else { 0.0 };
+        // Scores of two queries have in common what the queries have, and nothing of a bias by pairs.
+        let paired = pair_variance(at)?;
+        let own_share = if variance > 0.0 { variance / (variance + paired) } else { 0.0 };
+        let shared = if q.square() > 0.0 { (q.pairs(&at.axes(0)) / q.square()).clamp(0.0, 1.0) } else { 0.0 } * own_share;
         // Projections add to the similarity of keys and of values what they leave to chance, each by itself.
         let alike = (k.similarity.min(v.similarity) - 1.0 / at.channels(2)).max(0.0);
         // Queries differ in length, and few dimensions are not filled evenly. So do keys.
         let chance = op.heads as f64 / at.channels(0);
         let tokens = Tokens { spread: chance + alike * (1.0 + q.uneven), uneven: alike * k.uneven, chance };
-        let of_keys = |count: f64| tokens.concentration(count, variance);
+        let of_keys = |count: f64| tokens.concentration(count, variance + paired);
         // Token i sees i keys, and two tokens share those of the earlier one.
         let course = op.causal.then(|| Course::of(keys, of_keys));
         let (weights, even, both) = match course {
@@ -115,6 +120,15 @@ impl Logits {
 /// Variance of the logits over the keys, for fresh queries and keys: what all keys have in common changes nothing.
 pub(crate) fn logit_variance(q: &Moments, k: &Moments, key_axes: &[f64]) -> f64 {
     q.square() * (k.square() - k.pairs(key_axes)).max(0.0)
+}
+
+/// Variance over the keys that a bias by pairs adds to the logits.
+fn pair_variance(at: &Signals<'_>) -> Result<f64, Unknown> {
+    if at.operands.get(3).is_none_or(|(ty, _)| !is_paired(ty)) {
+        return Ok(0.0);
+    }
+    let bias = at.operand(3)?;
+    Ok((bias.square() - bias.pairs(&[at.axis(3, Axis::Width)])).max(0.0))
 }
 
 fn grid(square: f64, pairs: f64) -> Moments {
@@ -151,7 +165,7 @@ impl Operator for Attention {
             return Err(Misuse::new("shape/mismatch", message).at(1));
         }
         if let Some(bias) = bias {
-            check_bias(bias, k)?;
+            check_bias(bias, self.heads, q, k)?;
         }
         for channels in [inner, values] {
             if channels % self.heads != 0 {
@@ -234,7 +248,15 @@ impl Operator for Attention {
         let logits = Class::Factor2;
         let mixed = k.class.max(v.class) >= Class::Within15 || own.alike > own.weights;
         let values_class = if mixed { Class::Factor2 } else { own.class.max(gradient.class) };
-        Ok(smallvec![to_queries.at_most(logits), to_keys.at_most(logits), to_values.at_most(values_class)])
+        let mut sent: Sent =
+            smallvec![to_queries.at_most(logits), to_keys.at_most(logits), to_values.at_most(values_class)];
+        if at.operands.get(3).is_some_and(|(ty, _)| is_paired(ty)) {
+            // One logit of each key, where the queries have sums of them times a key.
+            let width = at.channels(0) / self.heads as f64;
+            let square = width * dy * values * one / keys;
+            sent.push(grid(square, 0.0).at_most(logits));
+        }
+        Ok(sent)
     }
 
     fn flops(&self, operands: &[&[u64]], _: &[u64]) -> u64 {
@@ -266,8 +288,8 @@ impl Operator for Attention {
         Grid::build(at.rows, at.columns, |row, column| {
             let values = at.column_of(2, column);
             // Queries give different mixtures only if they differ, and the keys, and the values do; or if they see
-            // different tokens.
-            let differ = self.causal || q.row(row).has(Facts::POSITIONS) && keys.has(Facts::POSITIONS);
+            // different tokens, or see them by another bias.
+            let differ = self.causal || pairs_vary(at) || q.row(row).has(Facts::POSITIONS) && keys.has(Facts::POSITIONS);
             let mixes = differ && values.has(Facts::POSITIONS);
             // Uniform weights give every query the mean of the values, causal ones that of the values so far.
             let attends = self.causal || biased || attends(queries, keys);
@@ -290,7 +312,7 @@ impl Operator for Attention {
         // linear in the result's gradient, so that with equal weights for all queries it is centred if that is.
         let dq = q.map(|row, _, _| {
             let line = gradient.row(row);
-            let varied = self.causal || q.row(row).has(Facts::POSITIONS);
+            let varied = self.causal || pairs_vary(at) || q.row(row).has(Facts::POSITIONS);
             let mean = varied || line.has(Facts::MEAN_POSITIONS);
             Facts::NONZERO
                 .with(Facts::POSITIONS, varied || line.has(Facts::POSITIONS))
@@ -302,13 +324,14 @@ impl Operator for Attention {
         });
         // For the keys the same sum leaves a gradient that is centred over all tokens together. It is a sum over
         // queries, each times the gradient of its result; what all queries share has to survive that sum.
+        let by_place = self.causal || pairs_vary(at);
         let heard = (0..gradient.rows()).any(|row| {
             let (dy, q) = (gradient.row(row).over_positions(), q.row(row).over_positions());
-            dy.contracts(q) || dy.nonzero && (q.varies && keys.has(Facts::POSITIONS) || self.causal && q.nonzero)
+            dy.contracts(q) || dy.nonzero && (q.varies && keys.has(Facts::POSITIONS) || by_place && q.nonzero)
         });
         let dk = k.map(|_, _, _| centred(k).when(heard && varied_values));
         // Values receive the gradients by weight; equal weights pass on their sum alone.
-        let varied_weights = self.causal || attends(queries, keys) && queries.has(Facts::POSITIONS);
+        let varied_weights = by_place || attends(queries, keys) && queries.has(Facts::POSITIONS);
         let dv = v.map(|_, column, _| {
             let part = gradient.column(column);
             let varies = self.causal || bias_varies(at) || queries.nonzero() && keys.has(Facts::POSITIONS);
@@ -323,7 +346,7 @@ impl Operator for Attention {
         });
         let mut result = Gradients::of_operands([dq, dk, dv]);
         if at.operands.len() > 3 {
-            // A bias receives the gradients of its key's scores, summed over the queries.
+            // A bias receives the gradients of the scores, those of a key summed over the queries.
             let bias = at.operand(3);
             let heard = gradient.any_nonzero() && varied_values;
             result.operands.push(bias.map(|_, _, _| centred(bias).when(heard)));
@@ -332,16 +355,39 @@ impl Operator for Attention {
     }
 }
 
-/// A bias is one number for each key.
-fn check_bias(bias: &Type, keys: &Type) -> Result<(), Misuse> {
-    if bias.kind != Kind::Mask {
-        let message = format!("the `bias` of `attention` is a number for each key, a mask; found {bias}");
-        return Err(Misuse::new("type/kind", message).at(3));
+/// A bias is one number for each key, or in each head for each pair of a query and a key.
+fn check_bias(bias: &Type, heads: u64, queries: &Type, keys: &Type) -> Result<(), Misuse> {
+    let token = |ty: &Type| ty.dim(Axis::Token).cloned();
+    match bias.kind {
+        Kind::Mask if token(bias) == token(keys) => Ok(()),
+        Kind::Mask => {
+            Err(Misuse::new("shape/mismatch", format!("keys {keys} and their bias {bias} differ in tokens")).at(3))
+        }
+        Kind::Image => {
+            let wanted: Vec<Dim> = [Some(Dim::Known(heads)), token(queries), token(keys)].into_iter().flatten().collect();
+            if bias.dims.as_slice() == wanted.as_slice() {
+                return Ok(());
+            }
+            let wanted = Type::new(Kind::Image, wanted);
+            let message = format!("a bias of {heads} heads for queries {queries} and keys {keys} is {wanted}, found {bias}");
+            Err(Misuse::new("shape/mismatch", message).at(3))
+        }
+        _ => {
+            let message = format!("the `bias` of `attention` is a number for each key, a mask; found {bias}");
+            let help = "a bias that differs by head and query is an image: heads as channels, queries as rows, keys as columns";
+            Err(Misuse::new("type/kind", message).at(3).help(help))
+        }
     }
-    if bias.dim(Axis::Token) != keys.dim(Axis::Token) {
-        return Err(Misuse::new("shape/mismatch", format!("keys {keys} and their bias {bias} differ in tokens")).at(3));
-    }
-    Ok(())
+}
+
+/// Whether a bias has a number for each pair of a query and a key.
+fn is_paired(bias: &Type) -> bool {
+    bias.kind == Kind::Image
+}
+
+/// Whether there is a bias by which queries prefer different keys.
+fn pairs_vary(at: &Flow<'_>) -> bool {
+    bias_varies(at) && at.operands.get(3).is_some_and(|(ty, _)| is_paired(ty))
 }
 
 /// Whether there is a bias that prefers some keys.

@@ -345,6 +345,7 @@ macro_rules! for_each_operator {
             Parameter => parameter,
             PixelNorm => pixel_norm,
             Reduce => reduce,
+            RelativeBuckets => relative_buckets,
             Resample => resample,
             Resize => resize,
             RmsNorm => rms_norm,

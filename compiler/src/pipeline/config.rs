@@ -32,7 +32,7 @@ impl Part {
         // An imported spec compiles, or there is none.
         let Some(graph) = graph else { return vec![] };
         let whole = HALVES.iter().find_map(|half| self.model.strip_suffix(half)).unwrap_or(&self.model);
-        if *graph.model != *whole {
+        if ![whole, &*self.model].contains(&&*graph.model) {
             return vec![format!("it is a `{}`, the pipeline has a `{}` there", graph.model, self.model)];
         }
         self.differences(&graph.hyperparameters, text)

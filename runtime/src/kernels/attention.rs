@@ -29,7 +29,7 @@ pub struct Heads {
 /// Backends that attend. The default is made of Burn's operations.
 pub trait AttentionKernel: Own {
     /// `softmax(q k^T / sqrt(width) + bias) v` by head: `q` is `[batch, queries, heads * width]`, `k` and `v` have keys in
-    /// place of queries, `bias` is `[1 or batch, keys]`. `[batch, queries, heads * width of v]`.
+    /// place of queries, `bias` is `[batch, heads, queries, keys]`, any of the first three of which may be one. `[batch, queries, heads * width of v]`.
     fn attend(
         heads: Heads,
         q: FloatTensor<Self>,
@@ -65,9 +65,7 @@ fn composed<B: Backend>(
     let device = q.device();
     let mut scores = q.mul_scalar(1.0 / (width as f64).sqrt()).matmul(k.swap_dims(2, 3));
     if let Some(bias) = bias {
-        let bias: Tensor<B, 2> = Tensor::from_primitive(TensorPrimitive::Float(bias));
-        let rows = bias.dims()[0];
-        scores = scores + bias.reshape([rows, 1, 1, keys]);
+        scores = scores + Tensor::from_primitive(TensorPrimitive::Float(bias));
     }
     if heads.causal {
         let mask: Vec<bool> = (0..queries).flat_map(|query| (0..keys).map(move |key| key > query)).collect();
@@ -133,6 +131,40 @@ unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
+/// Numbers added to scores, as they lie in memory.
+#[derive(Clone, Copy)]
+struct Bias<'a> {
+    elements: &'a [f32],
+    /// From one sample, head, or query to the next; zero where all have the same.
+    strides: [usize; 3],
+}
+
+impl<'a> Bias<'a> {
+    fn of(bias: &'a FlexTensor) -> Self {
+        let [samples, heads, queries, keys] = bias.shape().dims::<4>();
+        let stride = |size: usize, stride: usize| if size > 1 { stride } else { 0 };
+        let strides = [stride(samples, heads * queries * keys), stride(heads, queries * keys), stride(queries, keys)];
+        Self { elements: flex::elements(bias), strides }
+    }
+
+    fn without(self, count: usize) -> Self {
+        Self { elements: self.elements.get(count..).unwrap_or(&[]), ..self }
+    }
+
+    /// Those of one head, for the queries from `first` on.
+    fn head(self, sample: usize, head: usize, first: usize) -> Self {
+        let [of_sample, of_head, of_query] = self.strides;
+        self.without(sample * of_sample + head * of_head + first * of_query)
+    }
+
+    /// Those of a query, counted from where this starts.
+    #[inline(always)]
+    fn row(self, query: usize) -> &'a [f32] {
+        let [.., of_query] = self.strides;
+        self.without(query * of_query).elements
+    }
+}
+
 /// Adds scale and bias to a row of scores, and hides keys behind the query.
 #[inline(always)]
 fn prepare_row(row: &mut [f32], scale: f32, bias: Option<&[f32]>, visible: usize) {
@@ -170,7 +202,7 @@ impl AttentionKernel for Flex {
         let bias = bias.map(flex::contiguous);
         let (q, k, v) = (dense_channels(q), dense_channels(k), dense_channels(v));
         let (q, k, v) = (tokens(&q, heads.heads), tokens(&k, heads.heads), tokens(&v, heads.heads));
-        let bias_rows = bias.as_ref().map(|bias| (flex::elements(bias), bias.shape().dims::<2>()[0]));
+        let bias = bias.as_ref().map(Bias::of);
         // SAFETY: every block of queries of every head is written.
         let mut out = unsafe { simd::uninitialized(batch * queries * channels) };
         let shared = Shared(out.as_mut_ptr());
@@ -185,7 +217,7 @@ impl AttentionKernel for Flex {
             let (sample, head, block) = (task / (heads.heads * blocks), (task / blocks) % heads.heads, task % blocks);
             let first = block * QUERIES;
             let count = QUERIES.min(queries - first);
-            let bias = bias_rows.and_then(|(bias, rows)| bias.get((sample % rows) * keys..));
+            let bias = bias.map(|bias| bias.head(sample, head, first));
             let span = Span { first, count, keys, causal: heads.causal };
             attend_to(
                 span,
@@ -306,7 +338,7 @@ fn softmax_block(
     span: Span,
     from: usize,
     (scores, columns): (&mut [f32], usize),
-    (scale, bias): (f32, Option<&[f32]>),
+    (scale, bias): (f32, Option<Bias<'_>>),
     state: Running<'_>,
     (mixed, value_width): (&mut [f32], usize),
 ) {
@@ -314,7 +346,7 @@ fn softmax_block(
     let rows = scores.chunks_exact_mut(columns).zip(mixed.chunks_exact_mut(value_width));
     for (at, ((row, mixed), (largest, sum))) in rows.zip(state).enumerate() {
         let visible = if span.causal { (span.first + at + 1).saturating_sub(from).min(columns) } else { columns };
-        prepare_row(row, scale, bias, visible);
+        prepare_row(row, scale, bias.map(|bias| bias.row(at)), visible);
         let grown = largest.max(simd::largest(row));
         for score in row.iter_mut() {
             *score = simd::exp(*score - grown);
@@ -365,7 +397,7 @@ fn attend_to(
     q: Matrix<'_>,
     (k, width): (Matrix<'_>, usize),
     (v, value_width): (Matrix<'_>, usize),
-    bias: Option<&[f32]>,
+    bias: Option<Bias<'_>>,
     scratch: &mut Scratch,
 ) {
     let Span { first, count, keys, causal } = span;
@@ -379,7 +411,7 @@ fn attend_to(
         let Some(scores) = scratch.scores.get_mut(..count * columns) else { return };
         let (keys_here, values_here) = (k.without_rows(from), v.without_rows(from));
         product_t((count, columns, width), q, keys_here, scores);
-        let bias = bias.and_then(|bias| bias.get(from..));
+        let bias = bias.map(|bias| bias.without(from));
         let state = Running { largest: &mut scratch.largest, sums: &mut scratch.sums };
         softmax_block(span, from, (scores, columns), (scale, bias), state, (&mut scratch.mixed, value_width));
         let weights = Matrix { elements: scores, row: columns, column: 1 };
@@ -473,10 +505,26 @@ mod tests {
         }
 
         #[test]
+        fn adds_a_bias_to_the_scores(seed: u64, batch in 1usize..3, keys in 1usize..300, each: [bool; 3], causal: bool) {
+            let queries = if causal { keys } else { 70 };
+            let heads = Heads { heads: 2, causal };
+            let mut shapes = shapes(batch, [queries, keys], 2, [8, 8]).to_vec();
+            let [samples, of_heads, rows] = each;
+            let size = |own: bool, count: usize| if own { count } else { 1 };
+            shapes.push(vec![size(samples, batch), size(of_heads, 2), size(rows, queries), keys]);
+            let [q, k, v, bias]: [FloatTensor<Flex>; 4] = draw(seed, &shapes).try_into().expect("four operands");
+            let found = Flex::attend(heads, q.clone(), k.clone(), v.clone(), Some(bias.clone()));
+            let expected = composed::<Flex>(heads, q, k, v, Some(bias));
+            for (found, expected) in flex::elements(&found).iter().zip(flex::elements(&expected)) {
+                prop_assert!((found - expected).abs() < 2e-5, "{found} instead of {expected}");
+            }
+        }
+
+        #[test]
         fn hides_what_a_bias_hides(seed: u64, batch in 1usize..3, keys in 1usize..300, shared: bool) {
             let heads = Heads { heads: 2, causal: false };
             let mut shapes = shapes(batch, [70, keys], 2, [8, 8]).to_vec();
-            shapes.push(vec![if shared { 1 } else { batch }, keys]);
+            shapes.push(vec![if shared { 1 } else { batch }, 1, 1, keys]);
             let [q, k, v, bias]: [FloatTensor<Flex>; 4] = draw(seed, &shapes).try_into().expect("four operands");
             // What text masks are: nothing, or as good as minus infinity. One key stays visible.
             let hides = |(at, x): (usize, &f32)| if at % keys == 0 || *x > 0.0 { 0.0 } else { -10_000.0 };

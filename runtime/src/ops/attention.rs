@@ -12,9 +12,12 @@ impl Lower for Attention {
         let [q, k, v] = std::array::from_fn(|_| call.operand().primitive());
         let bias = (!call.operands.is_empty()).then(|| {
             let bias = call.operand();
-            let rows = bias.shape().first().copied().unwrap_or(1);
-            let keys = bias.shape().iter().product::<usize>() / rows.max(1);
-            let bias: Tensor<B, 2> = bias.reshape([rows, keys]);
+            let shape = match bias.shape().as_slice() {
+                // Of a mask, the same in all heads and for all queries.
+                [rows, keys] => [*rows, 1, 1, *keys],
+                shape => std::array::from_fn(|axis| shape.get(axis).copied().unwrap_or(1)),
+            };
+            let bias: Tensor<B, 4> = bias.reshape(shape);
             bias.into_primitive().tensor()
         });
         let heads = Heads { heads: self.heads as usize, causal: self.causal };

@@ -51,6 +51,9 @@ from transformers import (
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+    T5TokenizerFast,
 )
 
 FOLDER = pathlib.Path(__file__).parent
@@ -79,6 +82,21 @@ def vocabulary():
 def tokenizer(pad="<|endoftext|>"):
     vocab, merges = vocabulary()
     return CLIPTokenizer(vocab=vocab, merges=merges, pad_token=pad, model_max_length=77)
+
+
+def t5_tokenizer():
+    """Pieces of words with their logarithms of probabilities, as sentencepiece has them."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
+    pieces += [(letter, -6.0 - 0.1 * at) for at, letter in enumerate("abcdefghijklmnopqrstuvwxyzA',4")]
+    # Two ways to cut a word, of which the likelier one counts.
+    pieces += [("\u2581" + word, -4.0) for word in WORDS] + [("ph", -5.0), ("oto", -5.0), ("\u2581pho", -4.5), ("to", -3.0)]
+    return T5TokenizerFast(vocab=pieces, extra_ids=2, model_max_length=512)
+
+
+def t5_config(**given):
+    sizes = {"d_model": 64, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+    ids = {"vocab_size": 64, "relative_attention_num_buckets": 16, "relative_attention_max_distance": 40}
+    return T5Config(feed_forward_proj="gated-gelu", tie_word_embeddings=False, **sizes, **ids, **given)
 
 
 def named_as_published(path):
@@ -146,10 +164,10 @@ def euler(**given):
 
 
 def save(pipeline, folder, prompt, expected, pads):
-    for name in ["tokenizer", "tokenizer_2"]:
+    for name, length in {"tokenizer": 77, "tokenizer_2": 77, "tokenizer_3": 256}.items():
         own = getattr(pipeline, name, None)
         if own is not None:
-            ids = own(prompt, padding="max_length", max_length=77, return_tensors="np").input_ids
+            ids = own(prompt, padding="max_length", max_length=length, return_tensors="np").input_ids
             expected[f"ids.{name}"] = torch.from_numpy(ids).long()
     pipeline.save_pretrained(folder)
     for name, pad in pads.items():
@@ -268,7 +286,7 @@ def sdxl(folder):
 
 
 def sd3(folder):
-    """Without T5, which diffusers replaces by zeros."""
+    """With T5, and without it, where diffusers has zeros in its place."""
     network = SD3Transformer2DModel(
         sample_size=16,
         patch_size=2,
@@ -290,18 +308,24 @@ def sd3(folder):
         tokenizer=tokenizer(),
         text_encoder_2=random(CLIPTextModelWithProjection(text_config(hidden_act="gelu")), 4),
         tokenizer_2=tokenizer("!"),
-        text_encoder_3=None,
-        tokenizer_3=None,
+        text_encoder_3=random(T5EncoderModel(t5_config()), 5),
+        tokenizer_3=t5_tokenizer(),
     )
     start = noise(16)
     order = {"prompt": PROMPT, "negative_prompt": NEGATIVE, "height": 64, "width": 128, "num_inference_steps": 4}
     order["guidance_scale"] = 7.0
-    left = pipeline(latents=start.clone(), output_type="latent", **order).images
-    image = decoded(pipeline, left)
-    checked(pipeline, image, latents=start.clone(), **order)
-    expected = {"noise": start, "latents": left, "samples": image}
+
+    def made():
+        left = pipeline(latents=start.clone(), output_type="latent", **order).images
+        image = decoded(pipeline, left)
+        checked(pipeline, image, latents=start.clone(), **order)
+        return {"noise": start, "latents": left, "samples": image}
+
+    expected = made()
     save(pipeline, folder, PROMPT, expected, {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"})
     finish(folder, expected)
+    pipeline.text_encoder_3 = pipeline.tokenizer_3 = None
+    finish(folder, made(), "expected_without_t5")
 
 
 # What the pipeline makes of an image for CLIP, where it always asks for 224 x 224 pixels.

@@ -116,11 +116,13 @@ def publish(model: nn.Module):
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = None, causal: bool = False) -> Tensor:
     """Multi-head attention of `[batch, tokens, channels]`, the channels of a head side by side.
 
-    `bias [batch, keys]` is added to what every query scores for a key.
+    `bias [batch, heads, queries, keys]` is added to the scores. Its axes but the last may be one.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    mask = None if bias is None else bias[:, None, None, :]
-    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal).transpose(1, 2).flatten(2)
+    if causal and bias is not None:
+        places = torch.arange(k.shape[2], device=k.device)
+        bias, causal = bias.masked_fill(places > places[:, None], -math.inf), False
+    return F.scaled_dot_product_attention(q, k, v, bias, is_causal=causal).transpose(1, 2).flatten(2)
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -192,6 +194,21 @@ def sinusoid(t: Tensor, features: int, max_period: float, shift: float, sin_firs
 def indices(count: int, device: torch.device) -> Tensor:
     """The numbers 0, 1, .. as one token each."""
     return torch.arange(count, dtype=torch.float32, device=device).view(1, count, 1)
+
+
+def relative_buckets(count: int, buckets: int, max_distance: int, device: torch.device) -> Tensor:
+    """How far each token is from each other one, as a class, query by query.
+
+    Half of the buckets are for keys at and before the query, half for those behind it; half of each are for one
+    distance, the others grow up to `max_distance`.
+    """
+    side, exact = buckets // 2, buckets // 4
+    places = torch.arange(count, device=device)
+    offsets = places[None] - places[:, None]
+    distances = offsets.abs()
+    steps = (distances.clamp(min=exact).double() / exact).log() / math.log(max_distance / exact) * (side - exact)
+    far = (exact + steps.long()).clamp(max=side - 1)
+    return (torch.where(distances < exact, distances, far) + side * (offsets > 0)).view(1, -1)
 
 
 def sincos_values(height: int, width: int, channels: int, base: float | None, scale: float) -> Tensor:

@@ -27,7 +27,12 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_, '_>) -> Result<String, EmitErr
             (false, false) => format!("{x} * {} + {}", at.number("scale"), at.number("shift")),
         },
         Op::Attention(attention) => {
-            let bias = if at.count() == 4 { format!(", bias={}", at.operand(3)) } else { String::new() };
+            let bias = match (at.count(), at.operand_kind(3)) {
+                // A mask has one number for each key, whatever the head and the query.
+                (4, Kind::Mask) => format!(", bias={}[:, None, None]", at.operand(3)),
+                (4, _) => format!(", bias={}", at.operand(3)),
+                _ => String::new(),
+            };
             let causal = if attention.causal { ", causal=True" } else { "" };
             let arguments = format!("{x}, {}, {}, {}{bias}{causal}", at.operand(1), at.operand(2), at.number("heads"));
             at.helper("attention", &arguments)
@@ -106,6 +111,11 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_, '_>) -> Result<String, EmitErr
             at.helper("pixel_norm", &format!("{x}, {axis}, {groups}, {eps}"))
         }
         Op::Reduce(reduce) => self::reduce(reduce, &x, at),
+        Op::RelativeBuckets(_) => {
+            let (count, device) = (at.size("count"), at.device());
+            let (buckets, max_distance) = (at.number("buckets"), at.number("max_distance"));
+            at.helper("relative_buckets", &format!("{count}, {buckets}, {max_distance}, {device}"))
+        }
         Op::Resample(own) => resample(own, &x, at)?,
         Op::Resize(_) => at.sized_helper("resize", &x, &["height", "width"]),
         Op::RmsNorm(norm) if norm.affine && norm.heads == 1 => format!("{}({x})", at.layer()?),

@@ -37,6 +37,7 @@ const HELPERS: &[Helper] = helpers! {
     "sinusoid_sin_first" => ["waves"],
     "waves" => [],
     "indices" => [],
+    "relative_buckets" => [],
     "sincos_grid" => ["sincos_values"],
     "sincos_values" => [],
     "crop_grid" => [],

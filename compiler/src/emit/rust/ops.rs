@@ -41,12 +41,18 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
         }
         Op::Attention(attention) => {
             let (k, v, heads) = (at.operand(1), at.operand(2), at.number("heads"));
-            match (attention.causal, at.count()) {
-                (true, _) => at.helper("causal_attention", quote!(#x, #k, #v, #heads)),
-                (false, 4) => {
+            let causal = attention.causal;
+            match (causal, at.count()) {
+                (_, 4) => {
                     let bias = at.operand(3);
-                    at.helper("biased_attention", quote!(#x, #k, #v, #bias, #heads))
+                    // A mask has one number for each key, whatever the head and the query.
+                    let bias = match at.operand_kind(3) {
+                        Kind::Mask => quote!(#bias.unsqueeze_dims(&[1, 2])),
+                        _ => bias,
+                    };
+                    at.helper("biased_attention", quote!(#x, #k, #v, #bias, #heads, #causal))
                 }
+                (true, _) => at.helper("causal_attention", quote!(#x, #k, #v, #heads)),
                 (false, _) => at.helper("attention", quote!(#x, #k, #v, #heads)),
             }
         }
@@ -177,6 +183,11 @@ pub(super) fn call(op: &Op, at: &mut Call<'_, '_>) -> Result<TokenStream, EmitEr
             at.helper("pixel_norm", quote!(#x, #axis, #groups, #eps))
         }
         Op::Reduce(reduce) => self::reduce(reduce, &x, at),
+        Op::RelativeBuckets(_) => {
+            let (count, device) = (at.size("count"), at.device());
+            let (buckets, max_distance) = (at.number("buckets"), at.number("max_distance"));
+            at.helper("relative_buckets", quote!(#count, #buckets, #max_distance, #device))
+        }
         Op::Resample(own) => resample(own, &x, at)?,
         Op::Resize(_) => {
             let (height, width) = (at.size("height"), at.size("width"));

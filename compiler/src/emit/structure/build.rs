@@ -13,7 +13,7 @@ use crate::emit::names::{field_name, type_name, unique};
 use crate::emit::number::Number;
 use crate::emit::trace::Trace;
 use crate::ir::{Graph, NodeId, NodeKind, ROOT, ScopeId, ScopeKind};
-use crate::ops::{Op, slice::Slice};
+use crate::ops::{Indices, Op, RelativeBuckets, slice::Slice};
 use crate::program::Program;
 use crate::types::{Axis, Type};
 use archc_grammar::ast::Operator;
@@ -51,7 +51,7 @@ pub(super) fn is_size(op: &Op, attribute: &str) -> bool {
         Op::ToImage(_) | Op::CropGrid(_) | Op::Resize(_) | Op::Unpatchify(_) | Op::SincosGrid(_) => {
             matches!(attribute, "height" | "width")
         }
-        Op::Indices(_) => attribute == "count",
+        Op::Indices(_) | Op::RelativeBuckets(_) => attribute == "count",
         Op::Slice(slice) => slice.along.axis() == Axis::Token && matches!(attribute, "start" | "size"),
         _ => false,
     }
@@ -279,7 +279,9 @@ impl<'a> Builder<'a> {
                 wanted.push(("height", grid.height.clone(), Axis::Height));
                 wanted.push(("width", grid.width.clone(), Axis::Width));
             }
-            Op::Indices(indices) => wanted.push(("count", indices.count.clone(), Axis::Token)),
+            Op::Indices(Indices { count }) | Op::RelativeBuckets(RelativeBuckets { count, .. }) => {
+                wanted.push(("count", count.clone(), Axis::Token));
+            }
             Op::Slice(Slice { start, size, along, .. }) if along.axis() == Axis::Token => {
                 wanted.push(("start", start.0.clone(), Axis::Token));
                 wanted.push(("size", size.clone(), Axis::Token));
@@ -443,11 +445,16 @@ fn live(graph: &Graph) -> Vec<bool> {
 
 /// Which operands have to be repeated along the batch.
 fn spreads(op: &Op, types: &[&Type], result: &Type) -> Result<Vec<Option<Spread>>, EmitError> {
-    let stretches = matches!(op, Op::Add(_) | Op::Multiply(_));
+    // The fourth operand of attention is its bias.
+    let stretches = |at: usize| match op {
+        Op::Add(_) | Op::Multiply(_) => true,
+        Op::Attention(_) => at == 3,
+        _ => false,
+    };
     let like = types.iter().position(|ty| ty.batch == result.batch);
-    let spread = |ty: &&Type| {
+    let spread = |(at, ty): (usize, &&Type)| {
         let shared = !ty.batch.samples && ty.batch.folds.is_empty();
-        if types.len() < 2 || ty.batch == result.batch || shared && stretches {
+        if types.len() < 2 || ty.batch == result.batch || shared && stretches(at) {
             return Ok(None);
         }
         let like =
@@ -459,7 +466,7 @@ fn spreads(op: &Op, types: &[&Type], result: &Type) -> Result<Vec<Option<Spread>
             Err(EmitError(format!("`{}` repeats a value along two axes at once", op.name())))
         }
     };
-    types.iter().map(spread).collect()
+    types.iter().enumerate().map(spread).collect()
 }
 
 /// Whether every value is made before it is used.

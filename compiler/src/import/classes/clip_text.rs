@@ -1,6 +1,7 @@
 //! `CLIPTextModel` and `CLIPTextModelWithProjection` of transformers.
 
-use super::clip::{INERT, tower};
+use super::TRANSFORMERS_INERT;
+use super::clip::tower;
 use crate::import::config::Config;
 use crate::import::key::{Class, Key, Kind, key, only};
 use crate::import::preset::Preset;
@@ -9,7 +10,7 @@ pub(super) const CLIP_TEXT: Class = Class {
     name: "CLIPTextModel",
     family: ("clip_text", "ClipText"),
     keys: KEYS,
-    inert: INERT,
+    inert: TRANSFORMERS_INERT,
     translate: |config, preset| translate(config, preset),
 };
 
@@ -17,7 +18,7 @@ pub(super) const CLIP_TEXT_WITH_PROJECTION: Class = Class {
     name: "CLIPTextModelWithProjection",
     family: ("clip_text", "ClipTextProjected"),
     keys: KEYS,
-    inert: INERT,
+    inert: TRANSFORMERS_INERT,
     translate: |config, preset| {
         translate(config, preset);
         if let (Some(projection), Some(dim)) = (config.size("projection_dim"), config.size("hidden_size")) {

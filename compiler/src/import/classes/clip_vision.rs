@@ -1,6 +1,7 @@
 //! `CLIPVisionModelWithProjection` of transformers.
 
-use super::clip::{INERT, tower};
+use super::TRANSFORMERS_INERT;
+use super::clip::tower;
 use crate::import::config::Config;
 use crate::import::key::{Class, Key, Kind, key, only};
 use crate::import::preset::Preset;
@@ -9,7 +10,7 @@ pub(super) const CLIP_VISION_WITH_PROJECTION: Class = Class {
     name: "CLIPVisionModelWithProjection",
     family: ("clip_vision", "ClipVisionProjected"),
     keys: KEYS,
-    inert: INERT,
+    inert: TRANSFORMERS_INERT,
     translate: |config, preset| translate(config, preset),
 };
 

@@ -2,7 +2,7 @@ fn attend<B: Backend>(
     q: Tensor<B, 3>,
     k: Tensor<B, 3>,
     v: Tensor<B, 3>,
-    bias: Option<Tensor<B, 2>>,
+    bias: Option<Tensor<B, 4>>,
     heads: usize,
     is_causal: bool,
 ) -> Tensor<B, 3> {
@@ -13,10 +13,7 @@ fn attend<B: Backend>(
         let [batch, tokens, channels] = x.dims();
         x.reshape([batch, tokens, heads, channels / heads]).swap_dims(1, 2)
     };
-    let bias = bias.map(|bias| {
-        let rows = bias.dims()[0];
-        bias.reshape([rows, 1, 1, keys]).expand([batch, heads, queries, keys])
-    });
+    let bias = bias.map(|bias| bias.expand([batch, heads, queries, keys]));
     let options = burn::tensor::ops::AttentionModuleOptions { is_causal, ..Default::default() };
     let mixed = burn::tensor::module::attention(split(q), split(k), split(v), None, bias, options);
     mixed.swap_dims(1, 2).reshape([batch, queries, channels])

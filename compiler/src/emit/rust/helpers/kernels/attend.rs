@@ -2,7 +2,7 @@ fn attend<B: Kernels>(
     q: Tensor<B, 3>,
     k: Tensor<B, 3>,
     v: Tensor<B, 3>,
-    bias: Option<Tensor<B, 2>>,
+    bias: Option<Tensor<B, 4>>,
     heads: usize,
     is_causal: bool,
 ) -> Tensor<B, 3> {
