@@ -331,6 +331,9 @@ fn options_that_do_not_fit_are_said() {
         succeeds(sample(&["--sampler", name, "--steps", "3", "--labels", "4"]));
     }
     fails(train(&folder.path().join("a"), &["--ema", "1"]), &["`ema`"]);
+    fails(train(&folder.path().join("a"), &["--devices", "0,1"]), &["--device cuda"]);
+    let several = ["--device", "cuda", "--devices", "0,1", "--accumulate", "3"];
+    fails(train(&folder.path().join("a"), &several), &["a multiple of 2"]);
     let mut process = archc(&["train", "specs/uvit.arch", "--data", "tests/data/digits.npz", "--out"]);
     process.arg(folder.path().join("b"));
     fails(process, &["declares no process"]);
