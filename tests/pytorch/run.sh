@@ -1,6 +1,6 @@
 #!/bin/sh
-# Emitted PyTorch against the released code, and its training by one process against that by two. Installs torch into a
-# virtual environment, unless PYTHON names an interpreter that has torch, safetensors, NumPy, Pillow and PyYAML.
+# Emitted PyTorch against the released code, how it starts too, and its training by one process against that by two. Installs
+# torch into a virtual environment, unless PYTHON names an interpreter that has torch, safetensors, NumPy, Pillow and PyYAML.
 set -eu
 cd "$(dirname "$0")/../.."
 work=${WORK:-target/pytorch}
@@ -14,5 +14,6 @@ cargo build --workspace
 rm -rf "$work/packages"
 "$PYTHON" tests/pytorch/emit.py target/debug/archc tests/reference/tiny "$work/packages"
 "$PYTHON" tests/pytorch/conformance.py "$work/packages" tests/reference/tiny
+"$PYTHON" tests/pytorch/initialisers.py "$work/packages" tests/reference/tiny
 rm -rf "$work/training"
 "$PYTHON" tests/pytorch/training.py target/debug/archc target/debug/lessons "$work/training"
