@@ -256,6 +256,16 @@ fn mechanisms_wake_up_as_predicted() {
     assert!(count > 5, "{count} specs");
 }
 
+/// Frames of a video whose positions are all alike are alike too: a norm of them is zero.
+#[test]
+fn frames_of_a_uniform_video_are_uniform() {
+    let source = "model Net(x: video[3, 8, 2, 3]) -> video[3, 8, 2, 3] {
+        let h = exp(x -> conv3d(8, kernel: 1, init: zero))
+        (h -> residual { to_frames() -> group_norm(4) -> conv2d(8, kernel: 1, init: zero) -> to_video() }) -> conv3d(8, kernel: 1)
+    }";
+    assert_eq!(differences(&graph(source, &[]), 1), Vec::<String>::new());
+}
+
 /// Zeros behind and before everything that moves positions between the batch and a sample, reduces, and bounds.
 #[test]
 fn networks_of_videos_wake_up_as_predicted() {

@@ -60,7 +60,8 @@ impl Operator for ToFrames {
     }
 
     fn flow(&self, at: &Flow<'_>) -> Grid {
-        refolded(at)
+        let x = at.operand(0);
+        Grid::build(at.rows, at.columns, |_, column| parted(x.column(column)))
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
@@ -79,6 +80,11 @@ pub(super) fn refolded(at: &Flow<'_>) -> Grid {
 pub(super) fn refolded_back(at: &Flow<'_>, gradient: &Grid) -> Gradients {
     let x = at.operand(0);
     Gradients::of_operands([Grid::build(x.rows(), x.columns(), |_, column| loosened(gradient.column(column)))])
+}
+
+/// Facts of parts of the positions of a sample, each by itself: where all positions are alike, those of a part are.
+pub(super) fn parted(facts: Facts) -> Facts {
+    if facts.has(Facts::POSITIONS) { loosened(facts) } else { facts }
 }
 
 fn loosened(facts: Facts) -> Facts {

@@ -1,6 +1,6 @@
 //! Images of frames to a video.
 
-use super::to_frames::{refolded, refolded_back};
+use super::to_frames::{parted, refolded};
 use super::{
     Alignment, Alignments, Flow, Gradients, Link, Misuse, Obligations, Operator, Parameters, Passage, Sent,
 };
@@ -59,6 +59,7 @@ impl Operator for ToVideo {
     }
 
     fn flow_back(&self, at: &Flow<'_>, gradient: &Grid) -> Gradients {
-        refolded_back(at, gradient)
+        let x = at.operand(0);
+        Gradients::of_operands([Grid::build(x.rows(), x.columns(), |_, column| parted(gradient.column(column)))])
     }
 }
