@@ -336,25 +336,18 @@ impl BroadcastKernel for super::Cuda {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Tracked, agree};
+    use super::super::testing::{Tracked, agree, spreads};
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn equal_the_composition(
-            seed: u64,
-            sizes in prop::array::uniform3(1usize..40),
-            has in prop::array::uniform3(prop::bool::ANY),
-            multiply: bool,
-        ) {
+        fn equal_the_composition(seed: u64, (large, small, spread) in spreads(), multiply: bool) {
             let op = if multiply { Binary::Multiply } else { Binary::Add };
-            let small: Vec<usize> = sizes.iter().zip(has).map(|(size, has)| if has { *size } else { 1 }).collect();
-            let spread = Spread::of(&sizes, &small).expect("three axes");
             agree(
                 seed,
-                [sizes.to_vec(), small],
+                [large, small],
                 1e-5,
                 |[x, y]| Tracked::broadcast(op, spread, x, y),
                 |[x, y]| composed::<Tracked>(op, spread, x, y),

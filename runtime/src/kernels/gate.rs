@@ -133,21 +133,14 @@ impl GateKernel for super::Cuda {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Tracked, agree};
+    use super::super::testing::{Tracked, agree, spreads};
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn equal_the_composition(
-            seed: u64,
-            sizes in prop::array::uniform3(1usize..40),
-            has in prop::array::uniform3(prop::bool::ANY),
-        ) {
-            let gate: Vec<usize> = sizes.iter().zip(has).map(|(size, has)| if has { *size } else { 1 }).collect();
-            let spread = Spread::of(&sizes, &gate).expect("three axes");
-            let x = sizes.to_vec();
+        fn equal_the_composition(seed: u64, (x, gate, spread) in spreads()) {
             agree(
                 seed,
                 [x.clone(), x, gate],

@@ -1,8 +1,10 @@
 //! Kernels against their references, forward and backward.
 
+use super::broadcast::Spread;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::ops::{FloatTensor, FloatTensorOps};
 use burn::tensor::{Tensor, TensorData, TensorMetadata, TensorPrimitive};
+use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,6 +33,16 @@ pub(super) fn agree<const N: usize>(
             assert!(error <= tolerance, "{what}: {found} instead of {expected}, {shapes:?}, seed {seed}");
         }
     }
+}
+
+/// Shapes of three axes, of an operand that has some of them, and how it is spread over them.
+pub(super) fn spreads() -> impl Strategy<Value = (Vec<usize>, Vec<usize>, Spread)> {
+    prop::array::uniform3((1usize..40, prop::bool::ANY)).prop_map(|axes| {
+        let sizes = axes.map(|(size, _)| size).to_vec();
+        let small = axes.map(|(size, has)| if has { size } else { 1 }).to_vec();
+        let spread = Spread::of(&sizes, &small).expect("three axes");
+        (sizes, small, spread)
+    })
 }
 
 /// Random tensors.

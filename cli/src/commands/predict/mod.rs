@@ -15,6 +15,7 @@ use archc_compiler::settings::{Autocorrelation, Data, Inputs};
 use archc_compiler::types::Kind;
 use precision::InFewBits;
 use report::Subject;
+#[cfg(feature = "run")]
 pub use text::figure;
 
 /// What is declared of inputs, with what the command line says of images and noise levels.

@@ -11,7 +11,7 @@ pub(super) const CLIP_TEXT: Class = Class {
     family: ("clip_text", "ClipText"),
     keys: KEYS,
     inert: TRANSFORMERS_INERT,
-    translate: |config, preset| translate(config, preset),
+    translate,
 };
 
 pub(super) const CLIP_TEXT_WITH_PROJECTION: Class = Class {

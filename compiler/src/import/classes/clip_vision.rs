@@ -11,7 +11,7 @@ pub(super) const CLIP_VISION_WITH_PROJECTION: Class = Class {
     family: ("clip_vision", "ClipVisionProjected"),
     keys: KEYS,
     inert: TRANSFORMERS_INERT,
-    translate: |config, preset| translate(config, preset),
+    translate,
 };
 
 const KEYS: &[Key] = &[

@@ -10,7 +10,7 @@ pub(super) const T5_ENCODER: Class = Class {
     family: ("t5_encoder", "T5Encoder"),
     keys: KEYS,
     inert: TRANSFORMERS_INERT,
-    translate: |config, preset| translate(config, preset),
+    translate,
 };
 
 const FEED_FORWARD: &str = "feed_forward_proj";
