@@ -147,11 +147,26 @@ fn rules() -> String {
             if line.starts_with('#') && !code {
                 page.push('#');
             }
-            page.push_str(line);
+            page.push_str(&if code { line.to_owned() } else { linked(line) });
             page.push('\n');
         }
     }
     page
+}
+
+/// Prose in which each thread, `owner/repository#number`, leads to where it stands. Pull requests are found under the
+/// numbers of issues too.
+fn linked(line: &str) -> String {
+    let linked = |word: &str| {
+        let thread = word.trim_matches(|c: char| c.is_ascii_punctuation());
+        let (repository, number) = thread.split_once('#').filter(|(repository, number)| {
+            repository.matches('/').count() == 1 && !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit())
+        })?;
+        let link = format!("[{thread}](https://github.com/{repository}/issues/{number})");
+        Some(word.replacen(thread, &link, 1))
+    };
+    let words = line.split(' ').map(|word| linked(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn standard_library() -> String {

@@ -4,7 +4,7 @@ use archc_compiler::{Level, lint};
 use archc_tests::corpus;
 use archc_tests::evidence::{Verdict, idle, mutants, threads};
 use archc_tests::experiment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rules are right about every thread.
 #[test]
@@ -12,6 +12,30 @@ fn rules_are_right_about_the_corpus() {
     let verdicts = threads().expect("the corpus can be read");
     assert!(verdicts.len() >= 80);
     assert_eq!(wrong(&verdicts), Vec::<String>::new());
+}
+
+/// Every thread that the corpus names leads to where it stands.
+#[test]
+fn threads_of_the_corpus_are_linked() {
+    let page = corpus::read("tests/corpus/threads.md");
+    let named: BTreeSet<&str> = page
+        .split('[')
+        .skip(1)
+        .filter_map(|rest| rest.split(']').next())
+        .filter(|name| name.contains('/') && name.contains('#') && !name.contains('`'))
+        .collect();
+    assert!(named.len() >= 40, "{named:?}");
+    let is_linked = |name: &&str| {
+        name.split_once('#').is_some_and(|(repository, number)| {
+            let of = |kind| format!("\n[{name}]: https://github.com/{repository}/{kind}/{number}\n");
+            page.contains(&of("issues")) || page.contains(&of("pull"))
+        })
+    };
+    let missing: Vec<&&str> = named.iter().filter(|name| !is_linked(name)).collect();
+    assert!(missing.is_empty(), "without a link: {missing:?}");
+    let cases = page.lines().filter(|line| line.starts_with("## ") && line.contains('#'));
+    let bare: Vec<&str> = cases.filter(|line| line.split(['#']).skip(3).count() != line.matches('[').count()).collect();
+    assert!(bare.is_empty(), "not in brackets: {bare:?}");
 }
 
 /// Published networks are mutated, and what is said of each mutant is what is true of it.

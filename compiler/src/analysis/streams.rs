@@ -14,7 +14,7 @@
 //! all operands, bounded in size, decides. Time and memory are linear in the graph.
 
 use crate::ir::{Graph, NodeId, NodeKind};
-use crate::ops::Passage;
+use crate::ops::{Op, Passage};
 use crate::types::Type;
 
 /// What a merge does.
@@ -173,12 +173,14 @@ impl<'g> Finder<'g> {
         op.is_some_and(|op| matches!(op.as_operator().passage(), Passage::Join | Passage::Cut))
     }
 
-    /// The main operand: one that varies with the input before a table, one with positions before one without, then
-    /// the first.
+    /// The main operand: one that varies with the input before a table, one with positions before one without, of the
+    /// factors of a product the feature before its gate, then the first.
     fn choose_main(&self, id: NodeId) -> Option<NodeId> {
+        let is_product = matches!(self.graph.node(id).op(), Some(Op::Multiply(_)));
         let rank = |operand: &NodeId| {
             let ty = &self.graph.node(*operand).ty;
-            (ty.batch.samples, ty.batch.folds.len(), ty.kind.has_positions(), ty.dims.len())
+            let is_feature = !(is_product && self.is_gate(*operand));
+            (ty.batch.samples, ty.batch.folds.len(), ty.kind.has_positions(), ty.dims.len(), is_feature)
         };
         let operands = self.graph.operands(id);
         let mut best: Option<NodeId> = None;
@@ -188,6 +190,31 @@ impl<'g> Finder<'g> {
             }
         }
         best
+    }
+
+    /// Whether a factor was made to multiply another one: what a map or an activation gives, up to factors and shifts.
+    fn is_gate(&self, mut at: NodeId) -> bool {
+        for _ in 0..MAX_BYPASS {
+            match self.graph.node(at).op() {
+                Some(Op::Affine(_)) => {}
+                Some(op) => match op.as_operator().passage() {
+                    Passage::Keep | Passage::Scale | Passage::Resample => {}
+                    Passage::Project | Passage::Transform => return true,
+                    Passage::Source
+                    | Passage::Gate
+                    | Passage::Normalize
+                    | Passage::Add
+                    | Passage::Join
+                    | Passage::Cut => return false,
+                },
+                None => return false,
+            }
+            match get(&self.parent, at) {
+                Some(parent) => at = parent,
+                None => return false,
+            }
+        }
+        false
     }
 
     /// Numbers the forest so that a subtree is an interval.

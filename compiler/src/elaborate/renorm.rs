@@ -72,7 +72,7 @@ impl Elaborator<'_> {
             let (slot, takes, fits): (_, _, fn(f64) -> bool) = match *name {
                 "decoder" => (&mut expected.decoder, "a variance above 0", |x| x > 0.0 && x.is_finite()),
                 "saved" => (&mut expected.saved, "a variance above 0", |x| x > 0.0 && x.is_finite()),
-                _ => (&mut expected.correlation, "a number between -1 and 1", |x| x.abs() < 1.0),
+                _ => (&mut expected.correlation, "a number above -1, up to 1", |x| x > -1.0 && x <= 1.0),
             };
             match value.number().filter(|number| fits(*number)) {
                 Some(number) => *slot = number,
