@@ -79,8 +79,38 @@ fn every_rule_has_the_headings_of_a_page() {
         let mut expected = vec!["What it does", "Why is this bad", "Example", "Use instead", "Fix"];
         // Where an experiment did not confirm what the rule predicts.
         expected.extend(headings.contains(&"Evidence").then_some("Evidence"));
-        expected.push("References");
+        expected.extend(["References", "Threads", "To confirm"]);
         assert_eq!(headings, expected, "{}", rule.id);
+    }
+}
+
+/// The text of a page under a heading.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let start = page.split_once(&format!("\n## {heading}\n")).map_or("", |(_, rest)| rest);
+    start.split("\n## ").next().unwrap_or("").trim()
+}
+
+/// Whether a word names a thread: `owner/repository#12`, perhaps with a sign behind it.
+fn is_thread(word: &str) -> bool {
+    let word = word.trim_end_matches([':', ',', '.', ';']);
+    let Some((repository, number)) = word.split_once('#') else { return false };
+    let is_repository = repository.split('/').count() == 2 && repository.split('/').all(|part| !part.is_empty());
+    is_repository && !number.is_empty() && number.chars().all(|digit| digit.is_ascii_digit())
+}
+
+/// A page has a number, a public thread (or says that none was found) and a command that confirms what is found.
+#[test]
+fn every_rule_says_where_it_was_seen_and_how_to_confirm_it() {
+    for rule in lint::rules() {
+        let page = rule.page();
+        let why = section(&page, "Why is this bad");
+        assert!(why.contains(|digit: char| digit.is_ascii_digit()), "{}: no number says how bad it is", rule.id);
+        let threads = section(&page, "Threads");
+        let is_found = threads.split_whitespace().any(is_thread);
+        assert!(is_found || threads.starts_with("None found"), "{}: no thread is named", rule.id);
+        assert!(section(&page, "References").starts_with("* "), "{}: no paper is named", rule.id);
+        let mut quoted = section(&page, "To confirm").split('`').skip(1).step_by(2);
+        assert!(quoted.any(|code| code.starts_with("archc ")), "{}: no command confirms it", rule.id);
     }
 }
 

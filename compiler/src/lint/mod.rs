@@ -40,7 +40,7 @@ pub struct RuleInfo {
     pub id: &'static str,
     pub level: Level,
     /// Markdown with the headings *What it does*, *Why is this bad*, *Example*, *Use instead*, *Fix*, *Evidence*,
-    /// *References*.
+    /// *References*, *Threads*, *To confirm*.
     pub doc: &'static str,
     /// Whether it has fixes; its page says under *Fix* what they do, or why there are none.
     pub fixable: bool,

@@ -48,7 +48,19 @@ rule! {
     ///
     /// * Dhariwal & Nichol, *Diffusion Models Beat GANs on Image Synthesis*, NeurIPS 2021, table 3: AdaGN instead of addition
     ///   and a norm.
-    /// * To confirm: `archc predict SPEC` prints the mean squares in front of the sum and behind it.
+    ///
+    /// ## Threads
+    ///
+    /// * lucidrains/denoising-diffusion-pytorch#77: asked why the projection of the time is twice as wide as the
+    ///   features, the author calls scale and shift a stronger conditioning than the shift of DDPM.
+    /// * energy-based-model/Compositional-Visual-Generation-with-Composable-Diffusion-Models-PyTorch#9: the author
+    ///   forgot to turn scale and shift on, and expects better samples with them.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean squares of what is projected of the time and of the sum that
+    /// it goes into: the smaller its part, the less of it is left behind the norm, and no line multiplies features by
+    /// it.
     "condition/additive-time", Info
     pub struct AdditiveTime {
         sum: Span,

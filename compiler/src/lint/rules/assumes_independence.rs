@@ -69,8 +69,18 @@ rule! {
     /// * Huang et al., *ScaleLong*, NeurIPS 2023: bounds of the features of a network with long skips.
     /// * Karras et al., *Analyzing and Improving the Training Dynamics of Diffusion Models*, CVPR 2024, appendix B: sums
     ///   that keep magnitudes if their terms are uncorrelated.
-    /// * To confirm: `archc predict SPEC` prints the mean square in front of and behind each fusion, `archc probe SPEC`
-    ///   measures it.
+    ///
+    /// ## Threads
+    ///
+    /// * clovaai/stargan-v2#6: asked for the division by √2, the authors derive it for summands that are independent
+    ///   and of equal variance.
+    /// * udlbook/udlbook#182: why branch and stream are taken to be uncorrelated; the author names the random weights
+    ///   of the branch.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean square behind each division: with correlated sides it lies
+    /// above 1, and grows from fusion to fusion. `archc probe SPEC --format json` has it as measured.
     "skip/assumes-independence", Warning
     pub struct AssumesIndependence {
         sum: Span,

@@ -53,7 +53,20 @@ rule! {
     /// * innovation-cat, *Diffusion Architectures Part I: Stability-Oriented Designs*, 2025, section 4.2.3: fusion by
     ///   attention, written without the sum.
     /// * `attention_fusion` of `std.skip` has it.
-    /// * To confirm: `archc predict SPEC` prints the mean square behind the attention, `archc probe SPEC` measures it.
+    /// * Dong et al., *Attention is Not All You Need: Pure Attention Loses Rank Doubly Exponentially with Depth*, ICML
+    ///   2021.
+    ///
+    /// ## Threads
+    ///
+    /// * lucidrains/audiolm-pytorch#150: cross-attention without its sum makes results much worse; the author adds
+    ///   `+ x`.
+    /// * ZhengYinan-AIR/Diffusion-Planner#37: a user asks why the cross-attention of a DiT block has no bypass; another
+    ///   one tried it, and it converged faster, to almost the same results.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean square of what attention gives beside that of the trunk,
+    /// which is far larger; `archc probe SPEC --format json` measures both.
     "skip/attention-drops-trunk", Warning
     pub struct AttentionDropsTrunk {
         attention: Span,

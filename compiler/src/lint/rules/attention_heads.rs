@@ -48,7 +48,19 @@ rule! {
     ///
     /// ## References
     ///
-    /// * huggingface/diffusers#2011: `attention_head_dim` is the number of heads.
+    /// * Vaswani et al., *Attention Is All You Need*, NeurIPS 2017, section 3.2.2: 8 heads of 64 channels.
+    ///
+    /// ## Threads
+    ///
+    /// * huggingface/diffusers#2011: `attention_head_dim = 16` makes 16 heads in one kind of block, and heads of 16
+    ///   channels in another.
+    /// * huggingface/diffusers#3797: the correction keeps the old name, and `num_attention_heads` defaults to
+    ///   `attention_head_dim`.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc ir SPEC` prints each `attention` with its `heads` and the type of its result: channels divided by heads
+    /// are the width of a head. `archc run SPEC --weights FILE` loads the same weights with either number.
     "attention/heads", Warning
     pub struct AttentionHeads {
         call: Span,

@@ -48,7 +48,18 @@ rule! {
     ///
     /// * Noci et al., *Signal Propagation in Transformers*, NeurIPS 2022.
     /// * Kedia et al., *Transformers Get Stable*, ICML 2024: moments of attention.
-    /// * To confirm: `archc probe SPEC` measures values and result.
+    ///
+    /// ## Threads
+    ///
+    /// None found that shows it alone.
+    ///
+    /// * AkihikoWatanabe/paper_notes#1866: notes on *Scalable-Softmax*: the largest weight of a softmax tends to zero
+    ///   as keys are added, so that attention flattens.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc probe SPEC --format json` measures the mean square of what attention gives beside that of its values: of
+    /// L keys that do not agree, about 1/L is left.
     "attention/attenuates", Info
     pub struct Attenuates {
         attention: Span,

@@ -47,7 +47,19 @@ rule! {
     /// ## References
     ///
     /// * Kalamkar et al., *A Study of BFLOAT16 for Deep Learning Training*, 2019: the format.
-    /// * To confirm: `archc predict SPEC --dtype bf16` lists what is to be kept in f32.
+    ///
+    /// ## Threads
+    ///
+    /// * modelscope/DiffSynth-Studio#1025: 998.39 becomes 1000 in bf16; from then on timesteps of Wan stay in fp32.
+    /// * utensils/mold#786: step 937 reaches the time embedding of Wan as 936 on CUDA, where it is cast to bf16, and
+    ///   unchanged on the CPU.
+    /// * kohya-ss/musubi-tuner#729: bf16 has too little precision between 0 and 1000, so that generation is changed to
+    ///   f32.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --dtype bf16` lists what has to be kept in f32, with the reason that steps "are no longer
+    /// told apart".
     "precision/coarse-timestep", Info
     pub struct CoarseTimestep {
         place: Span,

@@ -58,7 +58,20 @@ rule! {
     /// * Karras et al., *Analyzing and Improving the Training Dynamics of Diffusion Models*, CVPR 2024, appendix B.4:
     ///   `mp_cat` of `std.magnitude`.
     /// * lucidrains/imagen-pytorch: skips times 1/√2 in front of the concatenation.
-    /// * To confirm: `archc predict SPEC` prints the mean squares of both sides, `archc probe SPEC` measures them.
+    ///
+    /// ## Threads
+    ///
+    /// * airsplay/R2R-EnvDrop#7: an angle is repeated until it fills 128 channels, to balance its energy against that
+    ///   of the features it is concatenated with; later a layer norm did that.
+    /// * chullhwan-song/Reading-Paper#213: notes on ParseNet: without a norm in front of a concatenation the larger
+    ///   features dominate the smaller ones.
+    /// * facebookresearch/deepmask#51: asked about such a norm, the author expects the convolutions behind to do
+    ///   without.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean squares of the lines that make both sides; times their
+    /// channels, these are the shares of the energy. `archc probe SPEC --format json` measures them.
     "skip/concat-imbalance", Warning
     pub struct ConcatImbalance {
         join: Span,

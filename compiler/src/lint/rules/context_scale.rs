@@ -20,10 +20,11 @@ rule! {
     ///
     /// ## Why is this bad
     ///
-    /// Scores are products: a context ten times as large makes scores ten times as large, so that softmax picks one token
-    /// and passes no gradient on to the others; a context of a tenth makes all scores equal and values that hardly count.
-    /// Hidden states of text encoders differ that much: those of CLIP come out of a final norm, those that are taken from
-    /// inner layers, or are scaled afterwards, do not.
+    /// Scores are products: a context ten times as large, of mean square 100, makes scores ten times as large. Where
+    /// they had deviation 1, a key that is one deviation ahead then has e^10 = 22,000 times the weight: softmax picks
+    /// one token and passes no gradient on to the others. A context of a tenth makes all scores equal and values that
+    /// hardly count. Hidden states of text encoders differ that much: those of CLIP come out of a final norm, those
+    /// that are taken from inner layers, or are scaled afterwards, do not.
     ///
     /// ## Example
     ///
@@ -56,7 +57,18 @@ rule! {
     /// * Chen et al., *PixArt-α*, ICLR 2024, and Esser et al., *SD3*, 2024: text features go through a projection of their
     ///   own before any block reads them.
     /// * *Two failure modes of deep transformers*, arXiv 2505.24333: what large scores do.
-    /// * To confirm: `archc probe SPEC` measures the mean square of the context.
+    ///
+    /// ## Threads
+    ///
+    /// * facebookresearch/metaquery#2: the features that Gemma 2 gives SANA have variance 5.5; what takes their place
+    ///   is brought to that variance by an RMS norm.
+    /// * lucidrains/recurrent-interface-network-pytorch#17: the norm on the context of cross-attention is not in the
+    ///   paper; the author calls it standard practice.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean squares of the context and of the keys that are made of it;
+    /// `archc probe SPEC --format json` measures them.
     "condition/context-scale", Warning
     pub struct ContextScale {
         attention: Span,

@@ -14,9 +14,9 @@ rule! {
     /// ## Why is this bad
     ///
     /// They are computed, stored, given to the optimiser and never trained: no output depends on them, so no gradient
-    /// arrives. It is what is left of a branch whose result was forgotten in the sum, and looks like a trained layer in
-    /// every list of parameters; distributed training stops at it ("expected to have finished reduction"). Liveness finds it
-    /// exactly.
+    /// arrives. A forgotten MLP of width 1024 has 8.4 million parameters, 34 MB in f32, and 67 MB more for AdamW. It is
+    /// what is left of a branch whose result was forgotten in the sum, and looks like a trained layer in every list of
+    /// parameters; distributed training stops at it ("expected to have finished reduction"). Liveness finds it exactly.
     ///
     /// ## Example
     ///
@@ -45,7 +45,20 @@ rule! {
     /// ## References
     ///
     /// * pytorch/pytorch, `DistributedDataParallel`: unused parameters are an error unless `find_unused_parameters` is set.
-    /// * To confirm: `archc probe SPEC` prints *never* as the step at which these parameters first move.
+    /// * Li et al., *PyTorch Distributed: Experiences on Accelerating Data Parallel Training*, VLDB 2020.
+    ///
+    /// ## Threads
+    ///
+    /// * ImprintLab/MedSegDiff#27: a diffusion model that segments stops with "Expected to have finished reduction in
+    ///   the prior iteration"; the answer suspects a layer that is made and not used.
+    /// * pytorch/pytorch#43259: the same error; a feature pyramid made five outputs, of which four were used.
+    /// * speechbrain/speechbrain#2340: the same error with WavLM, and a list of the parameters that received no
+    ///   gradient.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc probe SPEC --wake-up` trains for seven steps and counts the parameters that never move, as predicted;
+    /// `archc params SPEC --format table` names them.
     "structure/dead-node", Warning
     pub struct DeadNode {
         last: Span,

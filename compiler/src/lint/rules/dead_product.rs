@@ -52,9 +52,23 @@ rule! {
     ///
     /// ## References
     ///
-    /// * yz93/LAVT-RIS#25: a gate of two zero layers with ReLU between never opened.
-    /// * KU-VGI/LFS-GAN#2: both low-rank factors at zero, confirmed by the author.
-    /// * LTH14/mar#46: a user derives by hand in which order zero-initialised layers wake up.
+    /// * Hu et al., *LoRA*, ICLR 2022, section 4.1: of two factors one starts at random, the other at zero.
+    /// * facebookresearch/DiT `models.py`: zero are the modulation and the head, and no projection of a branch.
+    ///
+    /// ## Threads
+    ///
+    /// * yz93/LAVT-RIS#25: a gate of two zero layers with ReLU between; a user shows that its gradient is always zero.
+    /// * KU-VGI/LFS-GAN#2: both low-rank factors start at zero; the author confirms the mistake and advises
+    ///   `randn * eps`.
+    /// * lucidrains/deep-cross-attention#2: a zero layer in front of a ReLU never gets a gradient; the author lets it
+    ///   start small.
+    /// * ostris/ai-toolkit#724: a LoRA that is extended from rank 16 to 64 by zeros in both factors keeps an effective
+    ///   rank of 10.5.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc probe SPEC --wake-up` trains for seven steps: the parameters that are predicted to move *never* have no
+    /// gradient in any of them. `archc params SPEC --format table` names them.
     "init/dead-product", Error
     pub struct DeadProduct {
         product: Span,

@@ -66,8 +66,17 @@ rule! {
     /// * Xiong et al., *On Layer Normalization in the Transformer Architecture*, ICML 2020.
     /// * Liu et al., *Understanding the Difficulty of Training Transformers*, EMNLP 2020: 18 layers diverge.
     /// * Wang et al., *DeepNet: Scaling Transformers to 1,000 Layers*, 2022.
-    /// * pytorch/pytorch#55270: PyTorch's post-norm transformers are reported unstable beyond 12 layers.
-    /// * To confirm: `archc probe SPEC` prints the gradient in front of each block.
+    ///
+    /// ## Threads
+    ///
+    /// * pytorch/pytorch#55270: PyTorch's post-norm transformers are reported unstable from 12 layers on.
+    /// * lucidrains/vit-pytorch#56: why norms stand in front of branches; the author: post-norm was hard to train and
+    ///   often diverged, and a warm-up did not cure it entirely.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC` prints for each block how gradients grow on their way back (`<- gain`): the product of the
+    /// gains is what is left at the first block. `archc probe SPEC --format json` measures them.
     "residual/deep-post-norm", Warning
     pub struct DeepPostNorm {
         first: Span,

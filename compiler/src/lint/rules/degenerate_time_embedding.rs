@@ -62,11 +62,24 @@ rule! {
     ///
     /// ## References
     ///
-    /// * willisma/SiT#24: times from 0 to 1 in an embedding made for 0 to 1000.
     /// * Karras et al., *Analyzing and Improving the Training Dynamics of Diffusion Models*, CVPR 2024: EDM2 replaces the
     ///   positional embedding of EDM, of effective rank 1.3, by Fourier features. EDM trains well all the same.
     /// * Sun et al., *Is Noise Conditioning Necessary for Denoising Generative Models?*, ICML 2025.
     /// * Tancik et al., *Fourier Features Let Networks Learn High Frequency Functions*, NeurIPS 2020.
+    ///
+    /// ## Threads
+    ///
+    /// * willisma/SiT#24: times from 0 to 1 in an embedding made for 0 to 1000, reported with a plot; the reporter
+    ///   expects little harm.
+    /// * jasonkyuyim/se3_diffusion#8: the author multiplies times, since without that their embeddings "will be nearly
+    ///   identical".
+    /// * ArchiMickey/Just-a-DiT#9: a fix rescales times, as embeddings were almost constant and FID was higher than
+    ///   that of U-Nets.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --inputs times.safetensors --mid PATH --output out.safetensors`, with a batch of times over the
+    /// whole range and PATH the first layer behind the embedding: the rows of `mid.PATH` lie along one line.
     "process/degenerate-time-embedding", Info
     pub struct DegenerateTimeEmbedding {
         place: Span,

@@ -59,8 +59,20 @@ rule! {
     /// ## References
     ///
     /// * Sun et al., *The Curse of Depth in Large Language Models*, 2025.
-    /// * black-forest-labs/flux#472, huggingface/diffusers#9097: residual streams that outgrow half precision.
-    /// * To confirm: `archc predict SPEC` prints the mean square behind each block, `archc probe SPEC` measures it.
+    ///
+    /// ## Threads
+    ///
+    /// * black-forest-labs/flux#472: values of the streams of FLUX.1-dev grow from block to block, to 91,648; images
+    ///   are none the worse.
+    /// * microsoft/Swin-Transformer#262: why amplitudes grow with depth; the answer: a pre-norm bounds what goes into a
+    ///   branch, and not what has been added up.
+    /// * allenai/OLMo#797: a random model's activations grow from layer to layer; the developers expect that, and see
+    ///   no way around.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC` prints the mean square in front of and behind each block: the last blocks hardly change it.
+    /// `archc probe SPEC --format json` measures it.
     "residual/dilution", Info
     pub struct Dilution {
         last: Span,

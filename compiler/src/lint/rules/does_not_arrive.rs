@@ -24,9 +24,10 @@ rule! {
     ///
     /// ## Why is this bad
     ///
-    /// The graph looks right, the loss falls, and the condition changes nothing. A text that comes in behind a projection
-    /// at zero with a gate at zero stays out; a number that is added to all channels alike is removed by the norm
-    /// behind it; keys that say the same to every query leave the weights of a softmax as they are.
+    /// The graph looks right, the loss falls, and the condition changes nothing: guidance of 7.5 adds 7.5 times a
+    /// difference that is 0. A text that comes in behind a projection at zero with a gate at zero stays out; a number
+    /// that is added to all channels alike is removed by the norm behind it; keys that say the same to every query
+    /// leave the weights of a softmax as they are.
     ///
     /// ## Example
     ///
@@ -51,8 +52,16 @@ rule! {
     /// ## References
     ///
     /// * Ho & Salimans, *Classifier-Free Diffusion Guidance*, 2022: the two predictions have to differ.
-    /// * ostris/ai-toolkit#1046: adapters on a condition that never arrived stayed at zero.
-    /// * To confirm: `archc run SPEC` with two values of the input gives the same output.
+    ///
+    /// ## Threads
+    ///
+    /// * junyanz/pytorch-CycleGAN-and-pix2pix#782: with an instance norm as the first layer the colour of the input is
+    ///   normalised and ignored, as an author explains; a user who had added the norm got worse results.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --inputs FILE` with two values of the input prints the same statistics of the output, and with
+    /// `--weights` of a trained model it still does.
     "condition/does-not-arrive", Error
     pub struct DoesNotArrive {
         input: Span,

@@ -53,7 +53,18 @@ rule! {
     /// * NVlabs/edm `networks.py`: class labels are multiplied by `sqrt(in_features)` so that they weigh as much as the
     ///   noise level.
     /// * Karras et al., CVPR 2024 (EDM2): a sum that preserves magnitude, `mp_sum`.
-    /// * To confirm: `archc predict SPEC` prints the mean square of both embeddings, `archc probe SPEC` measures them.
+    ///
+    /// ## Threads
+    ///
+    /// * khirotaka/SAnD#3: the author multiplies features by √d before positions are added, whose larger values would
+    ///   have a strong effect on the sum.
+    /// * Kyubyong/transformer#130: what the same factor is for; the answer: it weighs embeddings of characters against
+    ///   those of positions.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean squares of all embeddings that are added up;
+    /// `archc probe SPEC --format json` measures them.
     "condition/energy-imbalance", Warning
     pub struct EnergyImbalance {
         sum: Span,

@@ -43,7 +43,20 @@ rule! {
     /// ## References
     ///
     /// * Lin et al., *Common Diffusion Noise Schedules and Sample Steps are Flawed*, WACV 2024, section 3.2.
-    /// * huggingface/diffusers#3851, huggingface/diffusers#5103: infinities with zero terminal SNR.
+    ///
+    /// ## Threads
+    ///
+    /// * huggingface/diffusers#3851: DDIM gives infinities at its first step with zero terminal SNR and a prediction of
+    ///   the noise; with `v_prediction` it works.
+    /// * huggingface/diffusers#5103: black images of SDXL with betas rescaled to zero SNR: the latents become infinite
+    ///   in the step.
+    /// * TiankaiHang/Min-SNR-Diffusion-Training#4: with such betas the weights of the loss are zero or infinite, and
+    ///   the loss is NaN.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc sample RUN --sampler ddim --spacing trailing --out samples.png` of a run of SPEC ends at its first step:
+    /// "a prediction of the noise says nothing about the data where no signal is left".
     "process/eps-at-zero-snr", Error
     pub struct EpsAtZeroSnr {
         /// What divides by zero.

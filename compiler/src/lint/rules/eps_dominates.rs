@@ -50,9 +50,19 @@ rule! {
     ///
     /// * Xu et al., *Understanding and Improving Layer Normalization*, NeurIPS 2019: the derivatives of mean and variance
     ///   re-scale gradients.
-    /// * tracel-ai/burn#2185: eps on the wrong side of the root changes what a norm computes.
-    /// * To confirm: `archc predict SPEC` prints the mean square in front of and behind the norm, `archc probe SPEC` measures
-    ///   it.
+    ///
+    /// ## Threads
+    ///
+    /// * apple/axlearn#21: with an eps of 1e-8 under the root, 3e-5 is normalised to 0.28 instead of 1.
+    /// * apple/coremltools#2822: an eps that had been multiplied by the square of the largest value made errors of some
+    ///   per cent.
+    /// * tracel-ai/burn#2185: eps was added to the root instead of the variance, so that a norm computed something
+    ///   else.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean square behind the norm, `v / (v + eps)` where it should be
+    /// 1; `archc probe SPEC --format json` measures it.
     "norm/eps-dominates", Warning
     pub struct EpsDominates {
         norm: Span,

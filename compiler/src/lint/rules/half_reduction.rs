@@ -42,14 +42,24 @@ rule! {
     ///
     /// ## Evidence
     ///
-    /// A remark, because it is not tried: archc's own kernels sum in f32, as those of PyTorch do, so that no experiment here shows the error. It is
-    /// that of hardware and libraries that sum in the format of their operands.
+    /// A remark, because it is not tried: archc's own kernels sum in f32, as those of PyTorch do, so that no experiment
+    /// here shows the error. It is that of hardware and libraries that sum in the format of their operands.
     ///
     /// ## References
     ///
     /// * Higham, *The Accuracy of Floating Point Summation*, SIAM J. Sci. Comput. 1993.
-    /// * lucidrains/imagen-pytorch#69: softmax in f32.
-    /// * To confirm: `archc predict SPEC --dtype bf16` lists terms and errors.
+    ///
+    /// ## Threads
+    ///
+    /// * pytorch/pytorch#77507: group norm on the CPU computed its moments in bf16.
+    /// * pytorch/executorch#16727: norms in f16 differed from PyTorch's, which sums in f32, most where the variance was
+    ///   large.
+    /// * lucidrains/imagen-pytorch#69: losses explode in f16; a softmax in f32 is tried, which guided-diffusion has.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --dtype bf16` lists the sums that lose more than they may, with the number of their terms
+    /// and the error.
     "precision/half-reduction", Info
     pub struct HalfReduction {
         place: Span,

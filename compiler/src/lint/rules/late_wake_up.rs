@@ -14,10 +14,10 @@ rule! {
     /// ## Why is this bad
     ///
     /// It is not: a factor of zero passes no gradient on to the other factor until it has moved itself. Behind a head
-    /// that starts at zero nothing but the head moves at the first step, what is behind the gates of a DiT moves at the
-    /// third. After as many steps everything trains, and the loss has lost nothing. Users who find gradients of
-    /// exactly zero ask whether nothing trains; this is the answer, exact for gradient descent and for Adam. Parameters
-    /// that never move are a finding of `init/dead-product`.
+    /// that starts at zero nothing but the head moves at step 1, what is behind the gates of a DiT moves at step 3.
+    /// After as many steps everything trains, and the loss has lost nothing. Users who find gradients of exactly zero
+    /// ask whether nothing trains; this is the answer, exact for gradient descent and for Adam. Parameters that never
+    /// move are a finding of `init/dead-product`.
     ///
     /// ## Example
     ///
@@ -45,10 +45,22 @@ rule! {
     ///
     /// ## References
     ///
-    /// * microsoft/LoRA#167, lllyasviel/ControlNet#51, openai/guided-diffusion#21, crowsonkb/k-diffusion#113: why zero, and
-    ///   does nothing train?
-    /// * LTH14/mar#46: a user derives the order head, modulation, MLP by hand.
-    /// * To confirm: `archc probe SPEC` runs a few steps and compares.
+    /// * Peebles & Xie, *Scalable Diffusion Models with Transformers*, ICCV 2023, section 3.2: adaLN-Zero.
+    ///
+    /// ## Threads
+    ///
+    /// * Project-MONAI/GenerativeModels#419: a user finds the output of a diffusion model to be all zeros and asks
+    ///   whether it gets gradients; a few passes later its weights have moved.
+    /// * smallflyingpig/universal_adversarial_perturbation_generative_network_for_speaker_recognition#4: "the gradients
+    ///   will also be zeros for all layers"; the author: the last layer moves first, the others later.
+    /// * LTH14/mar#46: a user derives the order head, modulation, MLP by hand, and misses gradients behind the head.
+    /// * microsoft/LoRA#167: a user of three LoRA layers finds gradients of zero in all but the last, and asks whether
+    ///   they vanish.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc probe SPEC --wake-up` trains for seven steps and prints, for each step, how many parameters are predicted
+    /// to move then for the first time, and how many did.
     "init/late-wake-up", Info
     pub struct LateWakeUp {
         place: Span,

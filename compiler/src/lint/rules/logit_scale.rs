@@ -52,7 +52,20 @@ rule! {
     ///
     /// * Vaswani et al., *Attention Is All You Need*, 2017, section 3.2.1: why scores are divided by `sqrt(d)`.
     /// * *Two failure modes of deep transformers*, arXiv 2505.24333: entropy collapse.
-    /// * To confirm: `archc probe SPEC` measures queries and keys.
+    ///
+    /// ## Threads
+    ///
+    /// * FoundationVision/OmniTokenizer#14: a user finds scores multiplied by √64 = 8 where they are usually divided by
+    ///   it, which makes them 64 times as large.
+    /// * PAIR-code/tiny-transformers#71: scores were not divided by √d, which the author thinks may explain peaks of
+    ///   the loss.
+    /// * openai/guided-diffusion#38: a root of a root looks like a mistake and is none, since queries and keys have
+    ///   half of the scale each.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc probe SPEC --format json` measures the mean squares of queries and keys: the root of their product is the
+    /// deviation of scores of independent vectors.
     "attention/logit-scale", Warning
     pub struct LogitScale {
         attention: Span,

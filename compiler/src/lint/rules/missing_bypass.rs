@@ -58,9 +58,18 @@ rule! {
     ///
     /// ## References
     ///
-    /// * lucidrains/imagen-pytorch#55: a linear attention block without residual.
     /// * Dong et al., *Attention is Not All You Need: Pure Attention Loses Rank Doubly Exponentially with Depth*, ICML 2021.
-    /// * To confirm: `archc predict SPEC` prints the mean square in front of and behind it, `archc probe SPEC` measures it.
+    ///
+    /// ## Threads
+    ///
+    /// * lucidrains/imagen-pytorch#55: with a linear attention block the loss is unstable and samples are noise; the
+    ///   author had forgotten the residual, and with it the problem is gone.
+    /// * lucidrains/audiolm-pytorch#150: cross-attention without its sum makes results much worse; the author adds it.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean square in front of and behind it,
+    /// `archc probe SPEC --format json` measures it: of what differs between positions, 1/L is left.
     "residual/missing-bypass", Warning
     pub struct MissingBypass {
         part: Part,

@@ -25,9 +25,9 @@ rule! {
     /// ## Why is this bad
     ///
     /// A pre-norm stack normalises what goes into its branches and nothing else: the stream itself grows with every
-    /// block, and goes on growing in training. Without a norm at its end the head sees that growth: its outputs and
-    /// its gradient scale with the depth, and with how far training has come. Every published pre-norm transformer ends
-    /// in a norm.
+    /// block, to a mean square of 13 behind 12 branches of unit size, and goes on growing in training. Without a norm
+    /// at its end the head sees that growth: its outputs and its gradient scale with the depth, and with how far
+    /// training has come. Every published pre-norm transformer ends in a norm.
     ///
     /// ## Example
     ///
@@ -61,8 +61,17 @@ rule! {
     /// ## References
     ///
     /// * Xiong et al., *On Layer Normalization in the Transformer Architecture*, ICML 2020, table 1: the final norm of pre-LN.
-    /// * black-forest-labs/flux#472: how large streams become.
-    /// * To confirm: `archc predict SPEC` prints the mean square that the head is fed, `archc probe SPEC` measures it.
+    ///
+    /// ## Threads
+    ///
+    /// * NVIDIA-NeMo/Speech#2197: the last layer norm is added to pre-norm encoders and decoders.
+    /// * marian-nmt/marian-dev#719: the same, "for correct prenorm behavior".
+    /// * facebookresearch/xformers#665: a user misses the norms that PyTorch and fairseq have behind the last layer.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC` prints the mean square behind the last block, which is what the head is fed;
+    /// `archc train SPEC --data DATA --out RUN` writes to `metrics.jsonl` how it grows (`activation`).
     "norm/missing-final", Warning
     pub struct MissingFinalNorm {
         last: Span,

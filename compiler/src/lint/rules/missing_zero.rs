@@ -62,7 +62,21 @@ rule! {
     /// * Goyal et al., *Accurate, Large Minibatch SGD*, 2017: zero γ in the last norm of each branch.
     /// * Zhang et al., *Fixup Initialization*, ICLR 2019; De & Smith, *Batch Normalization Biases Residual Blocks
     ///   Towards the Identity Function in Deep Networks*, NeurIPS 2020.
-    /// * huggingface/diffusers#639, #3917: `proj_out` is not zero as it is in the original.
+    ///
+    /// ## Threads
+    ///
+    /// * huggingface/diffusers#639: `proj_out` does not start at zero as it does in latent diffusion; the maintainer
+    ///   wants to follow that.
+    /// * huggingface/diffusers#3917: the same question; users answer that both starts work.
+    /// * openai/guided-diffusion#21: what `zero_module` is for; an author answers that it is an initialisation, which
+    ///   DDPM has too.
+    /// * affjljoo3581/GPT2#10: why GPT-2 divides by the root of the depth; the answer: pre-norm leaves the stream as it
+    ///   is, and more layers make it larger.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC` prints the mean square in front of and behind each block, `archc probe SPEC --format json`
+    /// measures it: it grows with every block where it could stay as it is.
     "init/missing-zero", Warning
     pub struct MissingZero {
         branch: Span,

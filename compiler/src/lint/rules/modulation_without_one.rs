@@ -47,6 +47,19 @@ rule! {
     /// * Perez et al., *FiLM*, AAAI 2018, section 7.2: predict Δγ with γ = 1 + Δγ, "since initially zero-centred γ can
     ///   zero out feature map activations".
     /// * openai/guided-diffusion `unet.py`, facebookresearch/DiT `models.py`: `x * (1 + scale) + shift`.
+    ///
+    /// ## Threads
+    ///
+    /// * Svito-zar/gesticulator#5: why `alpha + 1`; the author: so that features start unchanged "instead of
+    ///   multiplying them by zero".
+    /// * cwmok/Conditional_LapIRN#5: the paper has γ and the code 1 + γ, which preserves features and stabilises
+    ///   training, says the author.
+    /// * lucidrains/denoising-diffusion-pytorch#120: the same question about the time embedding of a U-Net.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean square of the product: 0.24 at the usual start, or 0, where
+    /// it should be 1.24, or 1. `archc probe SPEC --format json` measures it.
     "condition/modulation-without-one", Error
     pub struct ModulationWithoutOne {
         product: Span,

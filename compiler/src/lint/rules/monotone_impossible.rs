@@ -47,7 +47,19 @@ rule! {
     ///
     /// * Hu et al., *Squeeze-and-Excitation Networks*, CVPR 2018, section 3.2: channels are gated by sigmoids, since
     ///   several of them may be open at once.
-    /// * To confirm it, sum the gate over its channels at two levels of noise: both sums are 1.
+    ///
+    /// ## Threads
+    ///
+    /// None found that shows it alone.
+    ///
+    /// * fani-lab/OpeNTF#168: why outputs are sigmoids: those of a softmax always add up to one, so that a higher one
+    ///   lowers others.
+    /// * titu1994/keras-squeeze-excite-network#7: the same about the gates of channels.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --inputs levels.safetensors --mid PATH --output out.safetensors`, with two levels of noise and
+    /// PATH the label of the gate: summed over its channels `mid.PATH` is 1 at both.
     "gate/monotone-impossible", Error
     pub struct MonotoneImpossible {
         claim: Span,

@@ -49,7 +49,18 @@ rule! {
     ///
     /// * Sill, *Monotonic Networks*, NeurIPS 1997; Runje & Shankaranarayana, *Constrained Monotonic Neural Networks*,
     ///   ICML 2023: directions come from constrained weights.
-    /// * To confirm it, run the model at rising noise (`archc run --mid`) and count the changes of direction of the gate.
+    ///
+    /// ## Threads
+    ///
+    /// * revsic/jax-variational-diffwave#1: which parameters of a learned noise schedule have to be positive for it to
+    ///   be monotone.
+    /// * niklasnolte/MonotonicNetworks#8: a network that its user believes to be monotone in an input is trained and
+    ///   fits a function that is not.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --inputs levels.safetensors --mid PATH --output out.safetensors`, with rising levels of noise
+    /// and PATH the label of the gate: count the changes of direction in `mid.PATH`.
     "gate/monotone-unproved", Error
     pub struct MonotoneUnproved {
         claim: Span,

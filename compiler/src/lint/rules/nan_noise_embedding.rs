@@ -52,7 +52,18 @@ rule! {
     ///
     /// * Karras et al., *Elucidating the Design Space of Diffusion-Based Generative Models*, NeurIPS 2022, table 1: noise
     ///   levels are bounded away from zero, where `ln(sigma) / 4` is finite.
-    /// * To confirm it, run the model at that level: `archc run`.
+    ///
+    /// ## Threads
+    ///
+    /// * huggingface/diffusers#9007: a sampler takes `log(sigma)` at a sigma of zero; minus infinity breaks all that
+    ///   follows, and the image is black.
+    /// * Kinyugo/consistency_models#7: the consistency models of OpenAI embed `log(sigma + 1e-44)`, those of EDM
+    ///   `log(sigma) / 4`.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --inputs FILE`, with the time or the noise level at that end: the column *not finite* counts the
+    /// values of the output that are none.
     "process/nan-noise-embedding", Error
     pub struct NanNoiseEmbedding {
         place: Span,

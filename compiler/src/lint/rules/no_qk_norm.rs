@@ -59,8 +59,20 @@ rule! {
     /// * Dehghani et al., *Scaling Vision Transformers to 22 Billion Parameters*, ICML 2023, section 2: scores above 50,000
     ///   and a loss that diverges, until queries and keys are normalised.
     /// * Esser et al., *Scaling Rectified Flow Transformers*, ICML 2024, section 5.3.2: RMS norm on queries and keys.
-    /// * BoyuanJiang/FitDiT#30, huggingface/diffusers#8599: SD3 fine-tunes diverge; the norm fixes it.
-    /// * To confirm: train at ten times the learning rate and watch the deviation of the scores.
+    ///
+    /// ## Threads
+    ///
+    /// * BoyuanJiang/FitDiT#30: trainings of SD3 diverge after hours; for one user the norm on queries and keys alone
+    ///   stopped that.
+    /// * huggingface/diffusers#8599: NaN after two or three thousand steps of training SD3 in f16, with clipped
+    ///   gradients too; it is proposed to put the norm back.
+    /// * lucidrains/imagen-pytorch#129: a loss of NaN in f16; the author offers attention by cosines, against overflow.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc train SPEC --data DATA --out RUN --lr 1e-3`, ten times the usual rate, then
+    /// `archc run SPEC --weights RUN/weights.safetensors --mid PATH --output out.safetensors` for queries and keys:
+    /// their size has grown, and the scores are their product.
     "attention/no-qk-norm", Warning
     pub struct NoQkNorm {
         attention: Span,

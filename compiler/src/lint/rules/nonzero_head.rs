@@ -53,8 +53,19 @@ rule! {
     /// ## References
     ///
     /// * hojonathanho/diffusion `nn.py` (`init_scale=0.`), facebookresearch/DiT `models.py`: heads that start at zero.
-    /// * crowsonkb/k-diffusion#113: why the head starts at zero.
-    /// * To confirm: `archc predict SPEC` prints the mean square of the output, `archc probe SPEC` measures it.
+    /// * Zhang et al., *Fixup Initialization*, ICLR 2019: the last layer of the network starts at zero.
+    ///
+    /// ## Threads
+    ///
+    /// * crowsonkb/k-diffusion#113: why the head starts at zero; the answer: outputs should start at the mean of the
+    ///   targets, so that no time is lost with learning it.
+    /// * MotrixLab/MotionDiffuse#13: the same; the author: the noise that is to be predicted has mean zero, so that
+    ///   training is steady.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC` prints the mean square of the output, `archc probe SPEC --format json` measures it: the
+    /// loss of predicting noise starts above 1 by so much.
     "init/nonzero-head", Info
     pub struct NonzeroHead {
         place: Span,

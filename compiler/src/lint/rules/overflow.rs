@@ -48,9 +48,20 @@ rule! {
     ///
     /// ## References
     ///
-    /// * huggingface/diffusers#9097, black-forest-labs/flux#472, zai-org/CogVideo#637: values beyond f16.
     /// * Leadbetter, Lindgren & Rootzen 1983, chapter 1: the largest of n normal numbers.
-    /// * To confirm: `archc predict SPEC --dtype f16` lists the figures, `archc probe SPEC` measures mean squares.
+    ///
+    /// ## Threads
+    ///
+    /// * huggingface/diffusers#9097: two places of Flux overflow in f16; clipping them gives coherent images.
+    /// * black-forest-labs/flux#472: the largest value in FLUX.1-dev is 91,648, in its first step of sampling.
+    /// * zai-org/CogVideo#637: CogVideoX-1.5 gives black videos in f16 and not in bf16, in which it was trained.
+    /// * ostris/ai-toolkit#1046: modulation that overflows in f16 makes all gradients NaN; a LoRA stays exactly zero
+    ///   while the loss looks normal.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --dtype f16` lists the operators to be kept in f32 with the largest number of each;
+    /// `archc probe SPEC --format json` measures mean squares.
     "precision/overflow", Warning
     pub struct Overflow {
         place: Span,

@@ -50,6 +50,18 @@ rule! {
     /// ## References
     ///
     /// * Karras et al., *Elucidating the Design Space of Diffusion-Based Generative Models*, NeurIPS 2022, appendix B.6.
+    ///
+    /// ## Threads
+    ///
+    /// * lucidrains/alphafold3-pytorch#68: the weight of AlphaFold 3 divides by `(sigma + sigma_data)^2` where EDM's
+    ///   divides by `(sigma sigma_data)^2`; which one is meant is discussed, and both stay.
+    /// * ai2cm/ace#356: `c_in` is computed for the channels with noise and multiplied on the clean ones that are
+    ///   concatenated too.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC` prints for the input, the target and the loss that they are 1 at every sigma, or how far
+    /// from 1 they are, and at which sigma.
     "process/preconditioning-identity", Warning
     pub struct PreconditioningIdentity {
         what: Identity,

@@ -44,7 +44,20 @@ rule! {
     ///
     /// * facebookresearch/DiT `models.py`: `elementwise_affine=False` in front of every modulation.
     /// * openai/guided-diffusion `unet.py`: the norm in front of scale and shift keeps its own.
-    /// * To confirm: `archc params SPEC` lists the weight and the bias.
+    /// * Peebles & Xie, *Scalable Diffusion Models with Transformers*, ICCV 2023, section 3.2: scale and shift are
+    ///   regressed instead of learned.
+    ///
+    /// ## Threads
+    ///
+    /// * bytetriper/RAE#52: a user finds a weight of an RMS norm in front of a modulation, where the layer norm has
+    ///   none, and calls it double scaling.
+    /// * christopher-beckham/hologan-pytorch#1: `(norm(x) * a + b) * f_a + f_b`; the author agrees that it would be
+    ///   clearer without, and is not sure that it would make a difference.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc params SPEC` lists the weight and the bias of the norm beside those of the map that makes scale and
+    /// shift.
     "norm/redundant-affine", Info
     pub struct RedundantAffine {
         norm: Span,

@@ -63,8 +63,19 @@ rule! {
     ///   exponentially with depth.
     /// * Brock et al., *Characterizing Signal Propagation to Close the Performance Gap in Unnormalized ResNets*, ICLR
     ///   2021.
-    /// * lucidrains/voicebox-pytorch#23: a deep stack trains at 12 layers and not at 24.
-    /// * To confirm: `archc predict SPEC` prints the mean square behind each block, `archc probe SPEC` measures it.
+    ///
+    /// ## Threads
+    ///
+    /// * JiahuiYu/wdsr_ntire2018#21: 16 blocks without norms start at a loss of 15, 128 blocks at 2e8.
+    /// * XPixelGroup/BasicSR#121: why residuals are scaled down; the author: otherwise outputs get larger, and
+    ///   gradients of deep networks too large or too small.
+    /// * lucidrains/voicebox-pytorch#23: a user's transformer with skips trains at 12 layers and not at 24, which the
+    ///   maintainer calls the normal instability of transformers.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC` prints the mean square in front of and behind each block, and `<- gain`, the growth of
+    /// gradients; `archc probe SPEC --format json` measures both.
     "residual/growth", Warning
     pub struct ResidualGrowth {
         first: Span,

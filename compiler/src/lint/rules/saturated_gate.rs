@@ -54,7 +54,20 @@ rule! {
     ///
     /// * Jozefowicz et al., *An Empirical Exploration of Recurrent Network Architectures*, ICML 2015: a forget bias of 1.
     /// * Srivastava et al., *Highway Networks*, 2015: gates that start at biases of -1 to -4.
-    /// * To confirm it, `archc probe` measures the mean square of the gradient on both sides of the gate.
+    ///
+    /// ## Threads
+    ///
+    /// * rosinality/glow-pytorch#36: why `sigmoid(s + 2)`; the author: values close to 1 help the flow of gradients at
+    ///   the start.
+    /// * Megvii-BaseDetection/DynamicRouting#16: gates start at `tanh(1.5)`, 0.9 open; with a bias of 0 many would be
+    ///   closed, and what they gate would learn badly.
+    /// * albertpumarola/GANimation#63: an attention mask saturates at 1 and the network stops working; the author
+    ///   bounds its norm by a loss.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean square of the logits, above 16 where most gates are open or
+    /// shut, and behind `<-` that of the gradient of each line, which is lost at the gate.
     "gate/saturated", Warning
     pub struct SaturatedGate {
         gate: Span,

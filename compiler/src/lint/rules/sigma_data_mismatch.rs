@@ -58,7 +58,20 @@ rule! {
     /// ## References
     ///
     /// * Karras et al., *Elucidating the Design Space of Diffusion-Based Generative Models*, NeurIPS 2022, appendix B.6.
-    /// * jhhuangchloe/DiffusionPDE#9: 0.5 for data scaled to [-1, 1].
+    ///
+    /// ## Threads
+    ///
+    /// * intuitive-robots/beso#3: 0.5 is used for data of deviation 0.33; the author had not known that the two are
+    ///   related.
+    /// * crowsonkb/k-diffusion#10: images in [-1, 1] mostly have a deviation around 0.5; data of high contrast is to be
+    ///   measured, says the author.
+    /// * jhhuangchloe/DiffusionPDE#9: a user asks why it is 0.5 for data scaled to [-1, 1]; the author holds that it
+    ///   does not depend on the data.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC` says which deviation of data the preconditioning is for; that of the training data, on the
+    /// scale that the network is given, has to be the same number.
     "process/sigma-data-mismatch", Warning
     pub struct SigmaDataMismatch {
         /// What a deviation is assumed in: an argument of a call, or an entry of the process.

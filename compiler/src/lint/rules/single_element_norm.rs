@@ -37,7 +37,17 @@ rule! {
     ///
     /// * Wu & He, *Group Normalization*, ECCV 2018, equation 7: the set over which statistics are taken.
     /// * PyTorch refuses it in training: "Expected more than 1 value per channel when training".
-    /// * To confirm: `archc predict SPEC` prints a mean square of zero behind the norm, `archc probe SPEC` measures it.
+    ///
+    /// ## Threads
+    ///
+    /// * junyanz/pytorch-CycleGAN-and-pix2pix#60: why the innermost layer has no norm; the author: at 1 x 1 the value
+    ///   would become 0.
+    /// * arcchang1236/CA-NoiseGAN#3: PyTorch refuses an instance norm behind a pooling to 1 x 1.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints a mean square of zero behind the norm,
+    /// `archc probe SPEC --format json` measures it.
     "norm/single-element", Error
     pub struct SingleElementNorm {
         norm: Span,

@@ -50,7 +50,18 @@ rule! {
     ///
     /// * Hu et al., *Squeeze-and-Excitation Networks*, CVPR 2018, section 3.2: "we would like to ensure that multiple
     ///   channels are allowed to be emphasised", hence a sigmoid.
-    /// * To confirm it, `archc probe` measures the mean square of the product against that of the features.
+    ///
+    /// ## Threads
+    ///
+    /// * titu1994/keras-squeeze-excite-network#7: why gates of channels are sigmoids; the asker has tried a softmax,
+    ///   and "performance completely died".
+    /// * SaoYan/LearnToPayAttention#1: the author takes a sigmoid since a softmax suppresses most pixels.
+    /// * zwbx/BTS-Net#8: a softmax over channels is multiplied by their number, and a user asks why.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean square of the product beside that of the features,
+    /// `archc probe SPEC --format json` measures both.
     "gate/softmax-as-gates", Warning
     pub struct SoftmaxAsGates {
         product: Span,

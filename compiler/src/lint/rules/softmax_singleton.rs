@@ -45,6 +45,20 @@ rule! {
     /// ## References
     ///
     /// * Woo et al., *CBAM: Convolutional Block Attention Module*, ECCV 2018: the spatial gate is a sigmoid.
+    ///
+    /// ## Threads
+    ///
+    /// * CompVis/latent-diffusion#152: a class is a context of one token, so that all weights of cross-attention are
+    ///   one.
+    /// * cvlab-columbia/zero123#29: the same for CLIP's embedding with the pose: queries and keys look redundant.
+    /// * pixelite1201/CameraHMR#26: self-attention of a single token: 6.3 million parameters get no gradient.
+    /// * localminimum/R-net#8: a softmax behind `expand_dims` is over one element, and all scores are 1; the author
+    ///   thanks for the catch.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc probe SPEC --wake-up` trains for seven steps: what is in front of the softmax has no gradient in any.
+    /// `archc params SPEC --format table` says *never* of it.
     "gate/softmax-singleton", Error
     pub struct SoftmaxSingleton {
         softmax: Span,

@@ -45,6 +45,19 @@ rule! {
     ///
     /// * Ronneberger et al., *U-Net*, MICCAI 2015, section 2: sizes have to be chosen so that all poolings apply to
     ///   even sizes.
+    ///
+    /// ## Threads
+    ///
+    /// * huggingface/diffusers#3630: images of 28 x 28 in a `UNet2DModel`: "Expected size 8 but got size 7".
+    /// * huggingface/diffusers#255: 520 pixels are refused in the same way, 18 against 17, though they are divisible by
+    ///   8.
+    /// * lucidrains/denoising-diffusion-pytorch#232: 100 x 100 fails and 96 x 96 works; the author: sizes have to be
+    ///   divisible by 2^N.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --set H=31 --set W=31`, with the names that the sizes have in SPEC: an odd size does not come
+    /// back as it was, and the run is refused.
     "skip/spatial-divisibility", Warning
     pub struct SpatialDivisibility {
         symbol: Symbol,

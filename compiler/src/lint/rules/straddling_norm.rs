@@ -55,7 +55,18 @@ rule! {
     ///
     /// * Wu & He, *Group Normalization*, ECCV 2018: channels of a group share their statistics.
     /// * CompVis/stable-diffusion and openai/guided-diffusion have such groups at most changes of width.
-    /// * To confirm: `archc predict SPEC` prints the mean squares of both sides, `archc probe SPEC` measures them.
+    ///
+    /// ## Threads
+    ///
+    /// None found that shows it alone.
+    ///
+    /// * lucidrains/denoising-diffusion-pytorch#11: the author gave up group norms in U-Nets, and names EDM2, which
+    ///   found them to hurt.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean squares of both sides, `archc probe SPEC --format json`
+    /// measures them: the root of their ratio is how small one side stays in the group that has both.
     "skip/straddling-norm", Info
     pub struct StraddlingNorm {
         norm: Span,

@@ -69,7 +69,18 @@ rule! {
     ///   token mean.
     /// * *Two failure modes of deep transformers*, arXiv 2505.24333: rank collapse and entropy collapse.
     /// * Noci et al., *Signal Propagation in Transformers*, NeurIPS 2022: residuals scaled by `1 / sqrt(L)` keep tokens apart.
-    /// * To confirm: `archc probe SPEC` measures second moments over pairs of tokens behind each block.
+    ///
+    /// ## Threads
+    ///
+    /// * zhoudaquan/dvit_repo#2: an author of DeepViT explains its figure of deep blocks, whose attention is nearly the
+    ///   same for all tokens.
+    /// * xxxnell/how-do-vits-work#41: the last attentions of deep ViTs hardly matter; the author names attention
+    ///   collapse, where maps no longer depend on the query.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc probe SPEC --format json` measures for each value also `shared`, the mean square of its mean over
+    /// positions: where it comes close to `value`, tokens are alike.
     "residual/token-collapse", Warning
     pub struct TokenCollapse {
         first: Span,

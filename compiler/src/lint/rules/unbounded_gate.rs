@@ -50,7 +50,18 @@ rule! {
     /// ## References
     ///
     /// * Oktay et al., *Attention U-Net*, 2018, equation 1: the attention of a gate ends in a projection and a sigmoid.
-    /// * To confirm it, measure the range of the gate: `archc probe`.
+    ///
+    /// ## Threads
+    ///
+    /// * Visual-Attention-Network/VAN-Segmentation#2: a user asks whether attention that multiplies features should not
+    ///   lie in [0, 1]; the authors say that it does not, and have not tried.
+    /// * Shuaizhang7/AttentionGAN-for-Cloud-removal#6: the paper has an attention map in [0, 1], the code ends it with
+    ///   tanh; the author advises to map it.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --mid PATH --output out.safetensors`, with PATH the label of the gate: the least and the largest
+    /// number in `mid.PATH` lie outside of 0 and 1.
     "gate/unbounded", Error
     pub struct UnboundedGate {
         place: Span,

@@ -61,7 +61,18 @@ rule! {
     ///
     /// * Huang et al., *ScaleLong: Towards More Stable Training of Diffusion Model via Scaling Network Long Skip
     ///   Connection*, NeurIPS 2023.
-    /// * YuchuanTian/U-DiT#7: block-wise additive skips converge very slowly.
+    ///
+    /// ## Threads
+    ///
+    /// * bioinf-jku/SNNs#12: a sum with a skip has variance 2, the next one 4 and then 8, so that a correction for one
+    ///   does not help.
+    /// * fastai/fastdiffusion#9: skips that are concatenated instead of added make samples of a diffusion U-Net
+    ///   significantly better.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean squares of decoder, skip and sum,
+    /// `archc probe SPEC --format json` measures them.
     "skip/unnormalized-add", Warning
     pub struct UnnormalizedAdd {
         sum: Span,

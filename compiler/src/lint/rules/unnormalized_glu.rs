@@ -52,7 +52,18 @@ rule! {
     ///
     /// * Shazeer, *GLU Variants Improve Transformer*, 2020: behind a norm, as everywhere since.
     /// * Dauphin et al., *Language Modeling with Gated Convolutional Networks*, ICML 2017: the gate is a sigmoid.
-    /// * To confirm: `archc probe SPEC` of the model with its input scaled by 2.
+    ///
+    /// ## Threads
+    ///
+    /// * wandb/senpai#2954: with SwiGLU instead of GELU one output is infinite from the first epoch on; the product of
+    ///   two large values is named as the cause.
+    /// * fla-org/flash-linear-attention#951: an activation of bounded growth is added, against the "quadratic
+    ///   amplification" of SwiGLU.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --inputs FILE --mid PATH --output out.safetensors`, once more with the input doubled and PATH
+    /// the branch: `mid.PATH` is up to four times as large.
     "gate/unnormalized-glu", Warning
     pub struct UnnormalizedGlu {
         product: Span,

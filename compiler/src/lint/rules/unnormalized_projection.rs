@@ -16,10 +16,11 @@ rule! {
     ///
     /// ## Why is this bad
     ///
-    /// The projection stands on the stream itself: what it gives is all that later blocks have. Its input is two sums of
-    /// residuals that nothing has normalised and that grow as training goes on, so its output and its gradient grow with
-    /// them, once for every skip. Hunyuan-DiT found the loss to explode and put a layer norm in front, as U-ViT's authors
-    /// were asked to.
+    /// The projection stands on the stream itself: what it gives is all that later blocks have. Its input is two sums
+    /// of residuals that nothing has normalised and that grow as training goes on, so its output and its gradient grow
+    /// with them, once for every skip. Behind 12 branches of unit size it is fed a mean square of 13, where a norm
+    /// would feed it 1. Hunyuan-DiT found the loss to explode and put a layer norm in front, as U-ViT's authors were
+    /// asked to.
     ///
     /// ## Example
     ///
@@ -59,8 +60,16 @@ rule! {
     ///
     /// * Li et al., *Hunyuan-DiT*, 2024: "layer normalization after the skip module ... to avoid loss explosion"; its code has
     ///   `skip_norm` in front of `skip_linear`.
-    /// * baofff/U-ViT#31 asks for the same norm.
-    /// * To confirm: `archc probe SPEC` prints the gradient in front of and behind each projection.
+    ///
+    /// ## Threads
+    ///
+    /// * baofff/U-ViT#31: long skips made the training of very deep networks unstable; the pull request normalises what
+    ///   goes into them.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc predict SPEC --format lines` prints the mean square of each projection and, with `<-`, that of its
+    /// gradient; `archc probe SPEC --format json` measures how gradients grow through blocks.
     "skip/unnormalized-projection", Warning
     pub struct UnnormalizedProjection {
         projection: Span,

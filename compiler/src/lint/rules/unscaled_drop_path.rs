@@ -47,7 +47,20 @@ rule! {
     ///
     /// * Huang et al., *Deep Networks with Stochastic Depth*, ECCV 2016; timm's `drop_path` divides by the probability of
     ///   keeping (`scale_by_keep`).
-    /// * To confirm: `archc probe SPEC` measures in evaluation; compare with a run in training.
+    ///
+    /// ## Threads
+    ///
+    /// * mosaicml/composer#372: a branch is to be multiplied by the probability of keeping it in evaluation, and never
+    ///   is.
+    /// * huggingface/pytorch-image-models#2118: why `drop_path` divides; the author: only a fraction of the activations
+    ///   takes part in training.
+    /// * huggingface/pytorch-image-models#887: the same; the author adds that NFNets do not divide by default.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc train SPEC --data DATA --out RUN --watch-every 1` writes the mean square behind each block to
+    /// `metrics.jsonl`: in the first steps `activation`, with branches dropped, lies below `predicted`, which is of
+    /// evaluation.
     "residual/unscaled-drop-path", Warning
     pub struct UnscaledDropPath {
         drop: Span,

@@ -79,9 +79,18 @@ rule! {
     ///
     /// * Huang et al., *ScaleLong: Towards More Stable Training of Diffusion Model via Scaling Network Long Skip
     ///   Connection*, NeurIPS 2023.
-    /// * lucidrains/voicebox-pytorch#23: a skip transformer trains at 12 layers and not at 24.
-    /// * YuchuanTian/U-DiT#7: block-wise skips converge very slowly.
-    /// * To confirm: the norm of a middle feature over the first two hundred steps of `archc train SPEC`.
+    ///
+    /// ## Threads
+    ///
+    /// * lucidrains/voicebox-pytorch#23: a user's transformer with skips trains at 12 layers and not at 24, which the
+    ///   maintainer calls the normal instability of transformers.
+    /// * YuchuanTian/U-DiT#7: a user who trained an architecture with a skip for each block, like Hunyuan-DiT's, found
+    ///   it to converge very slowly.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc train SPEC --data DATA --out RUN --steps 200 --watch-every 1` writes the mean square behind each block to
+    /// `metrics.jsonl`: `activation` of a middle block goes up and down.
     "skip/unscaled-stack", Info
     pub struct UnscaledStack {
         first: Span,

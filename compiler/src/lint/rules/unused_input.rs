@@ -12,8 +12,9 @@ rule! {
     ///
     /// ## Why is this bad
     ///
-    /// A condition that is passed in and read by nobody looks, from outside, like one that works: the model takes the class
-    /// or the text, trains, and ignores it. Guidance between two predictions that are equal does nothing at all.
+    /// A condition that is passed in and read by nobody looks, from outside, like one that works: the model takes the
+    /// class or the text, trains, and ignores it. Guidance of 7.5 between two predictions that are equal adds 7.5 times
+    /// 0.
     ///
     /// ## Example
     ///
@@ -34,8 +35,18 @@ rule! {
     /// ## References
     ///
     /// * Ho & Salimans, *Classifier-Free Diffusion Guidance*, 2022: the two predictions have to differ.
-    /// * ostris/ai-toolkit#1046: adapters on a condition that never arrived stayed at zero.
-    /// * To confirm: `archc run SPEC` with two values of the input gives the same output.
+    ///
+    /// ## Threads
+    ///
+    /// * huggingface/diffusers#5330: `UNet2DModel` ignores labels unless an embedding is configured; a user found out
+    ///   after some time, and huggingface/diffusers#5401 makes it an error.
+    /// * huggingface/diffusers#6911: `UNet3DConditionModel` takes `class_labels` and reads them nowhere.
+    /// * Project-MONAI/GenerativeModels#174: a context is accepted and not used by a model made without conditioning;
+    ///   an error is asked for.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc run SPEC --inputs FILE` with two values of the input prints the same statistics of the output.
     "structure/unused-input", Warning
     pub struct UnusedInput {
         input: Span,

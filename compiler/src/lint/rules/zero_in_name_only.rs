@@ -49,8 +49,19 @@ rule! {
     ///
     /// ## References
     ///
-    /// * SWivid/F5-TTS#793: "adaLN-Zero" copied from diffusers' SD3 without the zero.
     /// * Peebles & Xie, *Scalable Diffusion Models with Transformers*, ICCV 2023, section 3.2.
+    ///
+    /// ## Threads
+    ///
+    /// * SWivid/F5-TTS#793: blocks called adaLN-Zero do not start at zero; the author had borrowed them from diffusers'
+    ///   SD3, and confirms it. To the user training went about as well.
+    /// * ParamThakkar123/torchwm#134: the AdaLN of a DiT is not called a true AdaLN-Zero, since its scales do not start
+    ///   at zero.
+    ///
+    /// ## To confirm
+    ///
+    /// `archc params SPEC --format table` prints the initialiser of each parameter: none of the block's is `zero`.
+    /// `archc run SPEC` shows that its output is not zero either.
     "init/zero-in-name-only", Error
     pub struct ZeroInNameOnly {
         name: String,
