@@ -296,6 +296,11 @@ impl<'g> Finder<'g> {
                 fork.or_else(|| self.search(*b, *a).map(|fork| (*b, *a, fork, vec![])))?
             }
         };
+        // What is the same at every position, a mean that is taken away or a context, is no way of the stream.
+        let has_positions = |at: NodeId| self.graph.node(at).ty.kind.has_positions();
+        if has_positions(id) && !(has_positions(carry) && has_positions(branch)) {
+            return None;
+        }
         let projects = |at: &NodeId| self.passage(*at) == Some(Passage::Project);
         if bypass.iter().any(projects) && self.is_shallow(branch, fork, MAX_BYPASS) {
             return None;
@@ -382,7 +387,7 @@ impl<'g> Finder<'g> {
         if joins || detours || self.is_stream(branch) { MergeKind::LongSkip } else { MergeKind::Residual }
     }
 
-    /// Whether a value is the sum of a stream, up to factors and order.
+    /// Whether a value is the sum of a stream, up to factors, norms and order.
     fn is_stream(&self, mut at: NodeId) -> bool {
         for _ in 0..MAX_BYPASS {
             if get(&self.is_merge, at) {
@@ -390,13 +395,12 @@ impl<'g> Finder<'g> {
             }
             let Some(op) = self.graph.node(at).op() else { return false };
             match op.as_operator().passage() {
-                Passage::Keep | Passage::Scale => match get(&self.parent, at) {
+                Passage::Keep | Passage::Scale | Passage::Normalize => match get(&self.parent, at) {
                     Some(parent) => at = parent,
                     None => return false,
                 },
                 Passage::Source
                 | Passage::Gate
-                | Passage::Normalize
                 | Passage::Resample
                 | Passage::Project
                 | Passage::Transform

@@ -13,7 +13,7 @@ use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// Correlation from which on two sides are not independent: with 0.2 and a margin, each fusion grows by a quarter.
 const CORRELATED: f64 = 0.25;
-/// Mean square of a result that was meant to have one: the tolerance of the prediction lies below.
+/// Mean square of a result, in units of what independent sides would have left: the tolerance of the prediction lies below.
 const GROWN: f64 = 1.2;
 /// How far a constant may be from the root that independence asks for: `0.7` is written for `1 / sqrt(2)`.
 const ROUNDED: f64 = 0.05;
@@ -114,7 +114,8 @@ rule! {
                 factor: constant(graph, divided),
                 expected: sides(context, merge, &balance),
             };
-            (balance.correlation > CORRELATED && result > GROWN).then_some((merge.node, finding))
+            let independent = result * (balance.a + balance.b) / balance.sum;
+            (balance.correlation > CORRELATED && result > GROWN * independent).then_some((merge.node, finding))
         });
         found.collect()
     }

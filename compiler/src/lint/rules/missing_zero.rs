@@ -1,10 +1,12 @@
 //! `init/missing-zero`
 
+use crate::analysis::stacks::Stack;
 use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::{Graph, NodeId, Parameter};
 use crate::lint::{Call, Context, Report};
 use crate::ops::{Op, Passage};
 use archc_grammar::{Fix, Safety, Span};
+use rustc_hash::FxHashMap;
 
 /// Residual sums in a row from which on their starts matter.
 const DEEP: u32 = 12;
@@ -12,12 +14,16 @@ const DEEP: u32 = 12;
 const SMALL: f64 = 0.1;
 /// Allowed growth of the stream's variance over all of the stack, in units of one branch.
 const GROWTH: f64 = 2.0;
+/// What so many branches add together before it counts, in units of the stream's mean square in front of its stack: the
+/// framework's default start lets an MLP behind a norm add 0.04.
+const ADDED: f64 = 0.5;
 
 rule! {
     /// ## What it does
     ///
     /// Finds branches of a deep residual stack (12 sums or more) that start neither at zero, nor gated by a zero, nor
-    /// scaled with depth.
+    /// scaled with depth, and are predicted to add more than half of the mean square that the stream has in front of its
+    /// stack, if all are alike.
     ///
     /// ## Why is this bad
     ///
@@ -91,11 +97,14 @@ rule! {
         if context.streams().max_depth() < DEEP {
             return vec![];
         }
+        let starts = starts(context);
         let sums = context.streams().merges.iter().filter(|merge| merge.kind == MergeKind::Residual);
         let found = sums.filter_map(|merge| {
             let depth = context.streams().stack_depth(merge.node);
             let loud = (depth >= DEEP).then(|| loud_branch(context, merge, depth))??;
-            Some((merge.node, loud))
+            let branch = context.signal().square(merge.branch);
+            let little = starts.get(&merge.node).zip(branch).is_some_and(|(start, branch)| f64::from(depth) * branch <= ADDED * start);
+            (!little).then_some((merge.node, loud))
         });
         found.collect()
     }
@@ -122,6 +131,17 @@ rule! {
         let title = format!("start `{}` at zero", finding.parameter);
         layer.map(|call| Fix::new(title, Safety::Unsafe, vec![call.set("init", "zero")])).into_iter().collect()
     }
+}
+
+/// The mean square of the stream in front of its stack, for the sums of all stacks.
+fn starts(context: &Context<'_>) -> FxHashMap<NodeId, f64> {
+    let stacks = context.stacks().0.iter();
+    let of = |stack: &Stack| {
+        let start = stack.blocks.first().and_then(|first| context.signal().square(first.fork));
+        let sums: Vec<NodeId> = stack.blocks.iter().map(|block| block.sum).collect();
+        sums.into_iter().filter_map(move |sum| Some((sum, start?)))
+    };
+    stacks.flat_map(of).collect()
 }
 
 /// The finding, if a branch is neither silent nor scaled with depth.

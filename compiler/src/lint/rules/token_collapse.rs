@@ -12,7 +12,7 @@ use archc_grammar::Span;
 /// Correlation of two tokens from which on they say the same: 0.95 with a margin.
 const COLLAPSED: f64 = 0.96;
 /// Tokens that go into the stack have to differ: a stack over nearly constant tokens has not made them so.
-const DISTINCT: f64 = 0.8;
+const DISTINCT: f64 = 0.9;
 /// Blocks of a stack that is looked at, at least.
 const BLOCKS: usize = 8;
 /// Operations of a branch along its main operands, at most.

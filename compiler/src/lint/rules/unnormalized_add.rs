@@ -160,10 +160,40 @@ fn is_bare_sum(context: &Context<'_>, merge: &Merge) -> bool {
     if merge.bypass.iter().any(|node| is_controlled(context, *node)) || is_scaled(context, merge.branch) {
         return false;
     }
+    if makes_gates(context, merge.node) {
+        return false;
+    }
     // A sum whose every use brings it back to unit scale first.
     let mut users = context.graph.users(merge.node).peekable();
     let rescaled = users.peek().is_some() && users.all(|(user, _)| is_controlled(context, user));
     !rescaled
+}
+
+/// Operations between a sum and the product that it is a gate of, at most.
+const STEPS: usize = 16;
+
+/// Whether a sum of both sides is no fusion but on its way to a gate: every way from it ends in a product of which it is
+/// not the feature, `saved * f(W decoder + V saved)`.
+fn makes_gates(context: &Context<'_>, sum: NodeId) -> bool {
+    let mut open = vec![sum];
+    let mut steps = 0;
+    while let Some(at) = open.pop() {
+        steps += 1;
+        let mut users = context.graph.users(at).peekable();
+        if steps > STEPS || users.peek().is_none() {
+            return false;
+        }
+        for (user, _) in users {
+            match passage(context, user) {
+                Some(Passage::Gate) if context.streams().main_operand(user) != Some(at) => {}
+                Some(
+                    Passage::Keep | Passage::Scale | Passage::Normalize | Passage::Project | Passage::Transform | Passage::Resample,
+                ) => open.push(user),
+                _ => return false,
+            }
+        }
+    }
+    true
 }
 
 /// Whether an operation normalises, gates or shrinks.
