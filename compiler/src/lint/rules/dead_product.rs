@@ -57,7 +57,8 @@ rule! {
     ///
     /// ## Threads
     ///
-    /// * yz93/LAVT-RIS#25: a gate of two zero layers with ReLU between; a user shows that its gradient is always zero.
+    /// * yz93/LAVT-RIS#25: a gate of two zero layers with ReLU between; in a user's script its gradient is always zero.
+    ///   The author confirms that `init_weights` overwrites the zeros of the code: the released gate starts at random.
     /// * KU-VGI/LFS-GAN#2: both low-rank factors start at zero; the author confirms the mistake and advises
     ///   `randn * eps`.
     /// * lucidrains/deep-cross-attention#2: a zero layer in front of a ReLU never gets a gradient; the author lets it

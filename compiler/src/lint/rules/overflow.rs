@@ -53,7 +53,7 @@ rule! {
     /// ## Threads
     ///
     /// * huggingface/diffusers#9097: two places of Flux overflow in f16; clipping them gives coherent images.
-    /// * black-forest-labs/flux#472: the largest value in FLUX.1-dev is 91,648, in its first step of sampling.
+    /// * black-forest-labs/flux#472: the largest value in FLUX.1-dev is 91,648 in the first step, and rises later.
     /// * zai-org/CogVideo#637: CogVideoX-1.5 gives black videos in f16 and not in bf16, in which it was trained.
     /// * ostris/ai-toolkit#1046: modulation that overflows in f16 makes all gradients NaN; a LoRA stays exactly zero
     ///   while the loss looks normal.

@@ -66,7 +66,7 @@ rule! {
     ///
     /// * bioinf-jku/SNNs#12: a sum with a skip has variance 2, the next one 4 and then 8, so that a correction for one
     ///   does not help.
-    /// * fastai/fastdiffusion#9: skips that are concatenated instead of added make samples of a diffusion U-Net
+    /// * fastai/fastdiffusion#9: skips that are concatenated instead of added seem to make samples of a diffusion U-Net
     ///   significantly better.
     ///
     /// ## To confirm
