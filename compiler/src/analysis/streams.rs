@@ -14,8 +14,10 @@
 //! all operands, bounded in size, decides. Time and memory are linear in the graph.
 
 use crate::ir::{Graph, NodeId, NodeKind};
+use crate::ops::activation::Function;
 use crate::ops::{Op, Passage};
 use crate::types::Type;
+use std::cmp::Reverse;
 
 /// What a merge does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,18 @@ impl Streams {
     }
 }
 
+/// What a factor of a product is, the likelier feature last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Feature {
+    /// Bounded: made to multiply.
+    Gate,
+    /// What a map or an activation gives. Of two of them the one that was there first is the feature: a gate of a saved
+    /// feature is made where it returns.
+    Made(Reverse<NodeId>),
+    #[default]
+    Stream,
+}
+
 struct Finder<'g> {
     graph: &'g Graph,
     parent: Vec<Option<NodeId>>,
@@ -179,8 +193,8 @@ impl<'g> Finder<'g> {
         let is_product = matches!(self.graph.node(id).op(), Some(Op::Multiply(_)));
         let rank = |operand: &NodeId| {
             let ty = &self.graph.node(*operand).ty;
-            let is_feature = !(is_product && self.is_gate(*operand));
-            (ty.batch.samples, ty.batch.folds.len(), ty.kind.has_positions(), ty.dims.len(), is_feature)
+            let feature = if is_product { self.feature(*operand) } else { Feature::default() };
+            (ty.batch.samples, ty.batch.folds.len(), ty.kind.has_positions(), ty.dims.len(), feature)
         };
         let operands = self.graph.operands(id);
         let mut best: Option<NodeId> = None;
@@ -192,29 +206,34 @@ impl<'g> Finder<'g> {
         best
     }
 
-    /// Whether a factor was made to multiply another one: what a map or an activation gives, up to factors and shifts.
-    fn is_gate(&self, mut at: NodeId) -> bool {
+    /// How much a factor looks like the feature of a product, up to factors and shifts.
+    fn feature(&self, operand: NodeId) -> Feature {
+        let mut at = operand;
         for _ in 0..MAX_BYPASS {
             match self.graph.node(at).op() {
                 Some(Op::Affine(_)) => {}
+                Some(Op::Softmax(_)) => return Feature::Gate,
+                Some(Op::Activation(own)) if matches!(own.function, Function::Sigmoid | Function::Tanh) => {
+                    return Feature::Gate;
+                }
                 Some(op) => match op.as_operator().passage() {
                     Passage::Keep | Passage::Scale | Passage::Resample => {}
-                    Passage::Project | Passage::Transform => return true,
+                    Passage::Project | Passage::Transform => return Feature::Made(Reverse(operand)),
                     Passage::Source
                     | Passage::Gate
                     | Passage::Normalize
                     | Passage::Add
                     | Passage::Join
-                    | Passage::Cut => return false,
+                    | Passage::Cut => return Feature::Stream,
                 },
-                None => return false,
+                None => return Feature::Stream,
             }
             match get(&self.parent, at) {
                 Some(parent) => at = parent,
-                None => return false,
+                None => return Feature::Stream,
             }
         }
-        false
+        Feature::Stream
     }
 
     /// Numbers the forest so that a subtree is an interval.
