@@ -2,8 +2,11 @@
 
 use crate::case::{Case, MAIN, cases};
 use crate::corpus;
+use crate::edits;
 use crate::markdown::arch_blocks;
 use crate::mistakes::{MUTATED, MUTATIONS, Mutation};
+use crate::pages::{Page, generated};
+use crate::parallel;
 use crate::run;
 use archc_compiler::fix::{Change, Effect};
 use archc_compiler::lint::{self, Levels};
@@ -67,31 +70,31 @@ fn marked(case: &Case) -> Option<(Mark, BTreeSet<String>, String)> {
 
 /// Verdicts about the files of `tests/corpus`; the error says what cannot be read of them.
 pub fn threads() -> Result<Vec<Verdict>, String> {
-    let mut verdicts = vec![];
-    for file in corpus::files("tests/corpus", "md") {
-        for case in cases(&file, arch_blocks(&corpus::read(&file))) {
-            let place = format!("{file}:{}", case.line());
-            let Some((mark, rules, title)) = marked(&case) else { return Err(format!("{place}: no verdict")) };
-            if let Some(mistake) = case.mistakes.first() {
-                return Err(format!("{place}: {mistake}"));
-            }
-            let remarked = |id: &String| lint::rule(id).is_some_and(|rule| rule.level == Level::Info);
-            if mark == Mark::Remark && !rules.iter().all(remarked) {
-                return Err(format!("{place}: a rule that explains nothing"));
-            }
-            let (problems, _) = run::diagnostics_with(&case, remarks(&rules))?;
-            if let Some(problem) = problems.iter().find(|own| !lint::is_rule(&own.id) && !rules.contains(&*own.id)) {
-                return Err(format!("{place}: [{}] {}", problem.id, problem.message));
-            }
-            let found = problems.iter().map(|problem| problem.id.to_string()).collect();
-            let (expected, silent) = match mark {
-                Mark::Finding | Mark::Remark => (rules, BTreeSet::new()),
-                Mark::Silence => (BTreeSet::new(), rules),
-            };
-            verdicts.push(Verdict { title, expected, silent, found });
-        }
+    let files = corpus::files("tests/corpus", "md");
+    let all: Vec<Case> = files.iter().flat_map(|file| cases(file, arch_blocks(&corpus::read(file)))).collect();
+    parallel::map(&all, thread).into_iter().collect()
+}
+
+fn thread(case: &Case) -> Result<Verdict, String> {
+    let place = format!("{}:{}", case.suite, case.line());
+    let Some((mark, rules, title)) = marked(case) else { return Err(format!("{place}: no verdict")) };
+    if let Some(mistake) = case.mistakes.first() {
+        return Err(format!("{place}: {mistake}"));
     }
-    Ok(verdicts)
+    let remarked = |id: &String| lint::rule(id).is_some_and(|rule| rule.level == Level::Info);
+    if mark == Mark::Remark && !rules.iter().all(remarked) {
+        return Err(format!("{place}: a rule that explains nothing"));
+    }
+    let (problems, _) = run::diagnostics_with(case, remarks(&rules))?;
+    if let Some(problem) = problems.iter().find(|own| !lint::is_rule(&own.id) && !rules.contains(&*own.id)) {
+        return Err(format!("{place}: [{}] {}", problem.id, problem.message));
+    }
+    let found = problems.iter().map(|problem| problem.id.to_string()).collect();
+    let (expected, silent) = match mark {
+        Mark::Finding | Mark::Remark => (rules, BTreeSet::new()),
+        Mark::Silence => (BTreeSet::new(), rules),
+    };
+    Ok(Verdict { title, expected, silent, found })
 }
 
 /// Levels under which those of the rules that are remarks are run as well.
@@ -114,40 +117,37 @@ pub fn idle(verdicts: &[Verdict]) -> Vec<&'static str> {
 /// Verdicts about published specs with one mistake made in each; those that do not compile any more, or are the
 /// same network, are left out.
 pub fn mutants() -> Vec<Verdict> {
-    let mut verdicts = vec![];
-    for (name, target) in MUTATED {
-        let text = corpus::read(name);
-        let given = Settings { levels: Levels::default().with_remarks(), ..Settings::default() };
-        let options = Options { given, ..Options::default() };
-        let network = |text: &str| compile(MAIN, Some(target), &[], &[(MAIN, text)], &options);
-        let Ok(published) = network(&text) else { continue };
-        let Some(graph) = &published.graph else { continue };
-        let known = ids(&published.diagnostics);
-        for mutation in MUTATIONS.iter().filter(|own| own.specs.is_empty() || own.specs.contains(name)) {
-            for (at, _) in text.match_indices(mutation.from) {
-                let (before, after) = text.split_at(at);
-                let mutant = format!("{before}{}{}", mutation.to, after.get(mutation.from.len()..).unwrap_or(""));
-                let Ok(checked) = network(&mutant) else { continue };
-                // What another preset says changes nothing here.
-                let changed = checked.graph.as_ref().map(|mutant| Effect::between(graph, mutant).change);
-                if changed.is_none_or(|change| change == Change::Nothing) {
-                    continue;
-                }
-                if checked.diagnostics.iter().any(|problem| !lint::is_rule(&problem.id)) {
-                    continue;
-                }
-                let line = before.matches('\n').count() + 1;
-                verdicts.push(Verdict {
-                    title: format!("{}, {name}:{line}", mutation.name),
-                    expected: set(mutation.expected.iter().copied()),
-                    silent: set(mutation.silent.iter().copied()),
-                    // What is remarked on the published network is no news.
-                    found: ids(&checked.diagnostics).difference(&known).cloned().collect(),
-                });
-            }
-        }
-    }
-    verdicts
+    parallel::map(MUTATED, |(name, target)| mutants_of(name, target)).concat()
+}
+
+/// Verdicts about a published network with each mistake in each place where it can be made.
+fn mutants_of(name: &str, target: &str) -> Vec<Verdict> {
+    let text = corpus::read(name);
+    let given = Settings { levels: Levels::default().with_remarks(), ..Settings::default() };
+    let options = Options { given, ..Options::default() };
+    let network = |text: &str| compile(MAIN, Some(target), &[], &[(MAIN, text)], &options).ok();
+    let Some(published) = network(&text) else { return vec![] };
+    let Some(graph) = &published.graph else { return vec![] };
+    let known = ids(&published.diagnostics);
+    let of = |mutation: &Mutation, at: usize| {
+        let (before, after) = text.split_at(at);
+        let mutant = format!("{before}{}{}", mutation.to, after.get(mutation.from.len()..).unwrap_or(""));
+        let checked = network(&mutant)?;
+        // What another preset says changes nothing here.
+        let is_changed = Effect::between(graph, checked.graph.as_ref()?).change != Change::Nothing;
+        let is_network = checked.diagnostics.iter().all(|problem| lint::is_rule(&problem.id));
+        let line = before.matches('\n').count() + 1;
+        (is_changed && is_network).then(|| Verdict {
+            title: format!("{}, {name}:{line}", mutation.name),
+            expected: set(mutation.expected.iter().copied()),
+            silent: set(mutation.silent.iter().copied()),
+            // What is remarked on the published network is no news.
+            found: ids(&checked.diagnostics).difference(&known).cloned().collect(),
+        })
+    };
+    let own = MUTATIONS.iter().filter(|own| own.specs.is_empty() || own.specs.contains(&name));
+    let places = own.flat_map(|own| text.match_indices(own.from).map(move |(at, _)| (own, at)));
+    places.filter_map(|(mutation, at)| of(mutation, at)).collect()
 }
 
 fn ids(problems: &[Diagnostic]) -> BTreeSet<String> {
@@ -162,31 +162,53 @@ struct Score {
     alarm: usize,
 }
 
+/// All that archc is asked: threads and networks of the corpus, mutants, edits.
+#[derive(Debug)]
+pub struct Verdicts {
+    pub threads: Vec<Verdict>,
+    pub mutants: Vec<Verdict>,
+    pub edits: Vec<Verdict>,
+}
+
+impl Verdicts {
+    /// Asks; the error says what cannot be read.
+    pub fn collect() -> Result<Self, String> {
+        Ok(Self { threads: threads()?, mutants: mutants(), edits: edits::verdicts()? })
+    }
+}
+
 /// The page of `specs/reference/evidence.md`.
-pub fn page(generated: &str) -> String {
-    let threads = threads().unwrap_or_default();
-    let mutants = mutants();
-    let mut page = format!(
-        "# Evidence\n\n{generated}\n\nHow often rules are right about `tests/corpus`, the smallest specs of public threads and \
-         of errors of\nan article, and about published specs with one mistake made in each. *Found* are the cases in which the \
-         rule\nfires of those in which it ought to; *false alarms* are the cases in which it fires and ought not to, among them\n\
-         cases that are about another rule. Remarks count where a thread asks for what they say, or has to be without them. A\n\
-         mistake that breaks two things is a case of both rules. A zero start that is dropped is a case of\n\
-         `init/missing-zero` where it ends a residual branch that then starts at full strength, and a silent one where it ends\n\
-         none, or where what takes its place is as good as zero. The cases were chosen by the authors of the rules, and some\n\
-         are close to the examples of their pages: read it as a regression test, not as an estimate for other networks.\n"
-    );
-    for (title, verdicts) in
-        [("Threads, the article, and variations of them", &threads), ("Mutated published networks", &mutants)]
-    {
-        let _ = write!(page, "\n## {title}\n\n{}", table(verdicts));
+pub fn page(verdicts: &Verdicts) -> Page {
+    let mut text = format!("# Evidence\n\n{}\n\n{INTRODUCTION}", generated("evidence"));
+    for (title, verdicts) in [
+        ("Threads, the article, and networks of others", &verdicts.threads),
+        ("Mutated published networks", &verdicts.mutants),
+        ("Published networks, edited by others", &verdicts.edits),
+    ] {
+        let _ = write!(text, "\n## {title}\n\n{}", table(verdicts));
         let wrong: Vec<String> = verdicts.iter().flat_map(mistakes).collect();
         if !wrong.is_empty() {
-            let _ = write!(page, "\nWrong:\n\n{}", wrong.concat());
+            let _ = write!(text, "\nWrong:\n\n{}", wrong.concat());
         }
     }
-    page
+    let _ = write!(text, "\n{}", corpus::read("tests/corpus/first_sight.md"));
+    Page { path: PAGE, text }
 }
+
+/// Where the page stands.
+pub const PAGE: &str = "specs/reference/evidence.md";
+
+const INTRODUCTION: &str = "\
+How often rules are right about `tests/corpus`, the smallest specs of public threads and of errors of
+an article, about networks that others wrote for it without knowing what archc says of them, and about published specs
+with one mistake made in each. *Found* are the cases in which the rule
+fires of those in which it ought to; *false alarms* are the cases in which it fires and ought not to, among them
+cases that are about another rule. Remarks count where a thread asks for what they say, or has to be without them. A
+mistake that breaks two things is a case of both rules. A zero start that is dropped is a case of
+`init/missing-zero` where it ends a residual branch that then starts at full strength, and a silent one where it ends
+none, or where what takes its place is as good as zero. Rules were repaired after they had seen these cases: read the
+tables as a regression test. What archc found at first sight stands below them.
+";
 
 /// What is wrong about a verdict, in lines of the page.
 fn mistakes(verdict: &Verdict) -> Vec<String> {

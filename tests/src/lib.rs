@@ -25,6 +25,7 @@
 pub mod architectures;
 pub mod case;
 pub mod corpus;
+pub mod edits;
 pub mod evidence;
 pub mod expectation;
 pub mod experiment;
@@ -32,6 +33,7 @@ pub mod markdown;
 pub mod mistakes;
 pub mod mutation;
 pub mod pages;
+pub mod parallel;
 pub mod report;
 pub mod run;
 

@@ -1,6 +1,6 @@
 //! Declarations to the pages of `specs/reference`: operators, rules, standard library.
 
-use crate::{architectures, corpus, evidence};
+use crate::{architectures, corpus};
 use archc_compiler::ops::signature::{AttributeInfo, Operands, Signature};
 use archc_compiler::{FileId, library, lint, ops, settings};
 use archc_grammar::ast::{Definition, DefinitionKind, ItemKind};
@@ -32,20 +32,23 @@ pub fn is_update() -> bool {
     std::env::var_os("UPDATE_PAGES").is_some()
 }
 
-/// All generated pages.
+/// All generated pages but that of the evidence.
 pub fn pages() -> Vec<Page> {
     vec![
         Page { path: "README.md", text: architectures::readme() },
         Page { path: "specs/reference/archc.schema.json", text: schema() },
-        Page { path: "specs/reference/evidence.md", text: evidence::page(GENERATED) },
         Page { path: "specs/reference/operators.md", text: operators() },
         Page { path: "specs/reference/rules.md", text: rules() },
         Page { path: "specs/reference/standard-library.md", text: standard_library() },
     ]
 }
 
-const GENERATED: &str =
-    "<!-- Generated from the declarations. To refresh: UPDATE_PAGES=1 cargo test -p archc-tests --test pages -->";
+/// What stands above a page, with the test that writes it.
+pub fn generated(test: &str) -> String {
+    format!(
+        "<!-- Generated from the declarations. To refresh: UPDATE_PAGES=1 cargo test -p archc-tests --test {test} -->"
+    )
+}
 
 /// What may stand in `archc.yaml`, as `archc config --schema` prints it.
 fn schema() -> String {
@@ -53,8 +56,9 @@ fn schema() -> String {
 }
 
 fn operators() -> String {
+    let generated = generated("pages");
     let mut page = format!(
-        "# Operators\n\n{GENERATED}\n\n\
+        "# Operators\n\n{generated}\n\n\
          Operators are what everything else is made of. An operator is called with its tensors, then its attributes:\n\
          `linear(x, 64)`, or behind an arrow, `x -> linear(64)`. Attributes may be named, `x -> linear(features: 64)`.\n\n\
          An operator that has parameters takes two more arguments, always by name: `init` says how its weight starts,\n\
@@ -116,8 +120,9 @@ fn prose(doc: &str) -> String {
 }
 
 fn rules() -> String {
+    let generated = generated("pages");
     let mut page = format!(
-        "# Rules\n\n{GENERATED}\n\n\
+        "# Rules\n\n{generated}\n\n\
          A rule reads the graph of a model, not the text: how an architecture is written makes no difference to what is\n\
          found. `archc check` runs all rules, `archc explain RULE` shows the page of one. A finding can be excused where\n\
          it stands with `#[allow(RULE, \"reason\")]`. Remarks (info) are shown with `--remarks`, the rules of `precision/`\n\
@@ -170,8 +175,9 @@ fn linked(line: &str) -> String {
 }
 
 fn standard_library() -> String {
+    let generated = generated("pages");
     let mut page = format!(
-        "# Standard library\n\n{GENERATED}\n\n\
+        "# Standard library\n\n{generated}\n\n\
          Blocks written in the language, under `specs/std`, and part of the program: `use std.transformer.{{Mlp}}` needs no\n\
          file. They are ordinary blocks, to be read, copied and changed.\n"
     );

@@ -2,16 +2,37 @@
 
 use archc_compiler::{Level, lint};
 use archc_tests::corpus;
-use archc_tests::evidence::{Verdict, idle, mutants, threads};
+use archc_tests::evidence::{Verdict, Verdicts, idle, page};
 use archc_tests::experiment;
+use archc_tests::pages::is_update;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
-/// Rules are right about every thread.
+/// Asked once for all tests.
+static VERDICTS: LazyLock<Verdicts> = LazyLock::new(|| Verdicts::collect().expect("the corpus can be read"));
+
+/// Rules are right about every thread and every network.
 #[test]
 fn rules_are_right_about_the_corpus() {
-    let verdicts = threads().expect("the corpus can be read");
-    assert!(verdicts.len() >= 80);
-    assert_eq!(wrong(&verdicts), Vec::<String>::new());
+    assert!(VERDICTS.threads.len() >= 350, "{}", VERDICTS.threads.len());
+    assert_eq!(wrong(&VERDICTS.threads), Vec::<String>::new());
+}
+
+/// Rules are right about what others made of published networks.
+#[test]
+fn rules_are_right_about_edited_networks() {
+    assert!(VERDICTS.edits.len() >= 100, "{}", VERDICTS.edits.len());
+    assert_eq!(wrong(&VERDICTS.edits), Vec::<String>::new());
+}
+
+#[test]
+fn the_page_is_current() {
+    let page = page(&VERDICTS);
+    if is_update() {
+        page.write().expect("the page can be written");
+    }
+    let path = page.path;
+    assert!(page.is_current(), "`{path}` is stale: UPDATE_PAGES=1 cargo test -p archc-tests --test evidence");
 }
 
 /// Every thread that the corpus names leads to where it stands.
@@ -41,10 +62,10 @@ fn threads_of_the_corpus_are_linked() {
 /// Published networks are mutated, and what is said of each mutant is what is true of it.
 #[test]
 fn rules_are_right_about_mutated_networks() {
-    let verdicts = mutants();
-    assert_eq!(idle(&verdicts), Vec::<&str>::new());
+    let verdicts = &VERDICTS.mutants;
+    assert_eq!(idle(verdicts), Vec::<&str>::new());
     assert!(verdicts.len() >= 80, "{}", verdicts.len());
-    assert_eq!(wrong(&verdicts), Vec::<String>::new());
+    assert_eq!(wrong(verdicts), Vec::<String>::new());
 }
 
 /// A rule whose prediction no experiment has confirmed, and whose networks learn as well as their repairs, is a remark; and

@@ -8,7 +8,7 @@ use crate::dim::Dim;
 use crate::init::Init;
 use crate::ir::{Node, NodeId, NodeKind, Parameter, ParameterId};
 use crate::ops::attribute::{AttributeValue, MAX_WHOLE};
-use crate::ops::signature::{AttributeInfo, Operands, Signature};
+use crate::ops::signature::{Operands, Signature};
 use crate::ops::{Misuse, Obligations, Op, Parameter as ParameterOp, ParameterSpec};
 use crate::suggest::did_you_mean;
 use crate::types::{Kind, MAX_ELEMENTS, Type, fits};
@@ -31,14 +31,8 @@ impl Elaborator<'_> {
     ) -> Value {
         let (attributes, rest) = bound.split_at(signature.attributes.len().min(bound.len()));
         let (inits, operands) = rest.split_at(INIT_ARGUMENTS.len().min(rest.len()));
-        let values: Vec<Option<AttributeValue>> = attributes
-            .iter()
-            .zip(signature.attributes)
-            .map(|(given, attribute)| {
-                let (value, at) = given.as_ref()?;
-                self.word(value, *at, attribute).or_else(|| value.attribute())
-            })
-            .collect();
+        let values: Vec<Option<AttributeValue>> =
+            attributes.iter().map(|given| given.as_ref().and_then(|(value, _)| value.attribute())).collect();
         let op = match (signature.build)(&values) {
             Ok(op) => op,
             Err(wrong) => return self.wrong_attribute(signature, wrong.index, attributes, span),
@@ -64,16 +58,6 @@ impl Elaborator<'_> {
             return self.error("call/missing-argument", message, span, "there is one to join");
         }
         self.emit_named(op, &nodes, span, label, given).map_or(Value::Poison, Value::Tensor)
-    }
-
-    /// The word that is written where an attribute may be that word, also if a variable of another kind has its name:
-    /// `reduce(by: sum, over: channels)` beside a number of `channels`.
-    fn word(&self, value: &Value, at: Span, attribute: &AttributeInfo) -> Option<AttributeValue> {
-        if matches!(value, Value::Text(_)) {
-            return None;
-        }
-        let written = self.program.sources.text(at);
-        attribute.choices().find(|choice| *choice == written).map(|choice| AttributeValue::Text(choice.into()))
     }
 
     fn wrong_attribute(

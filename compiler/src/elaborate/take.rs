@@ -171,6 +171,13 @@ impl Elaborator<'_> {
         argument: &Argument,
         callee: &str,
     ) -> Option<Value> {
+        // A word of the operator is one also where a variable of another kind has its name: `reduce(by: sum)`.
+        if let ExprKind::Name(word) = &argument.value.kind {
+            let is_word = attribute.choices().any(|choice| *choice == **word) && !matches!(value, Value::Text(_));
+            if is_word {
+                return Some(Value::Text(word.clone()));
+            }
+        }
         let is_fraction = matches!(value, Value::Float(number) if number.fract() != 0.0);
         let fits = value.attribute().is_some() && !(is_fraction && attribute.expected.starts_with("a whole number"));
         if fits || value.is_poison() {

@@ -3,11 +3,11 @@
 
 use archc_tests::corpus::root;
 use archc_tests::experiment::{Case, Outcome, Trial, Variant, all, plot, report, run};
+use archc_tests::parallel;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::time::Instant;
-use std::{env, fs, io, thread};
+use std::{env, fs, io};
 
 const SEEDS: u64 = 3;
 
@@ -50,27 +50,12 @@ fn work(words: &[String]) -> Result<(), String> {
 
 /// Trains cases beside each other: networks this small do not keep several processors busy.
 fn train(cases: &[Case]) -> Result<Vec<Vec<Trial>>, String> {
-    let next = Mutex::new(cases.iter().enumerate());
-    let done = Mutex::new(vec![]);
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let taken = next.lock().ok().and_then(|mut cases| cases.next());
-                    let Some((at, case)) = taken else { break };
-                    let found = run(case, SEEDS);
-                    say(&case.title());
-                    if let Ok(mut done) = done.lock() {
-                        done.push((at, found));
-                    }
-                }
-            });
-        }
+    let trials = parallel::map(cases, |case| {
+        let found = run(case, SEEDS);
+        say(&case.title());
+        found
     });
-    let mut done = done.into_inner().map_err(|_| "a case panicked".to_owned())?;
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, found)| found).collect()
+    trials.into_iter().collect()
 }
 
 fn say(line: &str) {
