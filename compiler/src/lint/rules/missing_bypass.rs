@@ -12,8 +12,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Operations between two sums that are looked at, at most.
 const MAX_STEPS: usize = 24;
-/// MLPs without a bypass, or attentions in a network without residual sums, at least.
+/// MLPs without a bypass, at least.
 const REPEATED: usize = 3;
+/// Attentions one behind the other without a bypass, at least: that many are a stack, and no experiment with a few.
+const ROW: usize = 4;
 /// Nodes between one attention and the last one before it that are looked at, at most.
 const MAX_BETWEEN: usize = 64;
 
@@ -21,7 +23,7 @@ rule! {
     /// ## What it does
     ///
     /// Finds attention that stands on the stream itself, between two residual sums of the same shape, with nothing that
-    /// passes it by; MLPs that do in block after block; and three attentions or more one behind the other with no residual
+    /// passes it by; MLPs that do in block after block; and four attentions or more one behind the other with no residual
     /// sum or long skip between them, in blocks that replace the stream instead of adding to it. A sum of a value with itself
     /// is no bypass, and the branch of an outer residual is no stream: its carry passes attention inside of it by.
     ///
@@ -263,7 +265,7 @@ fn rows(context: &Context<'_>) -> Vec<Row> {
         rows.insert(id, row);
     }
     let ends = graph.node_ids().filter(|id| !continued.contains(id)).filter_map(|id| rows.get(&id).copied());
-    ends.filter(|row| row.count >= REPEATED).collect()
+    ends.filter(|row| row.count >= ROW).collect()
 }
 
 /// The attentions of the same size whose results one is made of by other operations; none where a sum or a join on the way
