@@ -6,6 +6,7 @@
 pub(crate) mod algebra;
 pub mod balance;
 pub mod cost;
+pub mod factors;
 pub mod gaussian;
 pub mod growth;
 pub mod liveness;

@@ -135,7 +135,8 @@ pub fn factor(graph: &Graph, streams: &Streams, branch: NodeId) -> (f64, bool) {
     (factor, gated)
 }
 
-fn constant(graph: &Graph, node: NodeId) -> Option<f64> {
+/// The number that a value is multiplied by, where that is all that is done to it.
+pub fn constant(graph: &Graph, node: NodeId) -> Option<f64> {
     match graph.node(node).op() {
         Some(Op::Affine(affine)) if affine.shift == 0.0 => Some(affine.scale),
         _ => None,

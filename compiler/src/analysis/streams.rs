@@ -5,7 +5,7 @@
 //! transformed. If what it bypasses returns to the stream of features (through other levels of resolution, or as a sum
 //! of a stream itself) the merge is a *long skip*; if it is a branch that ends in a fresh map, the merge is *residual*.
 //! Any other merge joins values that do not descend from each other: a position table, a condition, a second stream;
-//! or plain maps of one value, none of which bypasses another.
+//! or plain maps of one value, none of which bypasses another; or it adds a value to itself.
 //!
 //! # How descent is decided
 //!
@@ -92,6 +92,16 @@ impl Streams {
     /// Whether `below` is `above` or descends from it by main operands.
     pub fn descends(&self, below: NodeId, above: NodeId) -> bool {
         is_within(&self.enter, &self.leave, below, above)
+    }
+
+    /// Whether a value is the sum of another one with itself, up to factors and order.
+    pub fn is_doubled(&self, graph: &Graph, node: NodeId) -> bool {
+        let adds = graph.node(node).op().is_some_and(|op| op.as_operator().passage() == Passage::Add);
+        let same = |at: NodeId| bare(graph, |at| self.main_operand(at), at);
+        match graph.operands(node).as_slice() {
+            [a, b] => adds && same(*a) == same(*b),
+            _ => false,
+        }
     }
 
     /// Residual sums on the way to a value.
@@ -304,6 +314,10 @@ impl<'g> Finder<'g> {
     fn merge(&self, id: NodeId) -> Option<Merge> {
         let operands = self.graph.operands(id);
         let [a, b] = operands.as_slice() else { return None };
+        // Nothing goes around a value that is added to itself.
+        if bare(self.graph, |at| get(&self.parent, at), *a) == bare(self.graph, |at| get(&self.parent, at), *b) {
+            return None;
+        }
         let (first, second) = (self.loop_from(*a, *b), self.loop_from(*b, *a));
         let (carry, branch, fork, bypass) = match (first, second) {
             // Both ways close a loop: the more direct one carries.
@@ -430,6 +444,18 @@ impl<'g> Finder<'g> {
         }
         false
     }
+}
+
+/// What a value is up to factors and order.
+fn bare(graph: &Graph, parent: impl Fn(NodeId) -> Option<NodeId>, mut at: NodeId) -> NodeId {
+    for _ in 0..MAX_BYPASS {
+        let passage = graph.node(at).op().map(|op| op.as_operator().passage());
+        match (passage, parent(at)) {
+            (Some(Passage::Keep | Passage::Scale), Some(parent)) => at = parent,
+            _ => break,
+        }
+    }
+    at
 }
 
 /// Whether two values have the same positions.

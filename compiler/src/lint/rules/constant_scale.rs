@@ -1,23 +1,26 @@
 //! `residual/constant-scale`
 
-use super::residual_growth::{SCALED_LIMIT, falling, growing};
-use crate::lint::Report;
+use super::residual_growth::{BLOCKS, SCALED_LIMIT, falling, growing, without};
+use crate::analysis::stacks::Block;
+use crate::ir::NodeId;
+use crate::lint::{Context, Report};
 use crate::words::figure;
 use archc_grammar::Span;
-
 
 rule! {
     /// ## What it does
     ///
     /// Finds residual stacks without norms whose branches are all scaled by the same constant, and whose signal grows
-    /// more than tenfold all the same.
+    /// more than tenfold all the same; and stacks with norms in which four branches or more have constant factors above one
+    /// that make the stream more than ten times as large in mean square as it would be without them.
     ///
     /// ## Why is this bad
     ///
     /// A constant factor β on the branch does not bound anything: the mean square still grows by `1 + β²` in every block,
     /// with β = 1/√2 by 1.5, which is 1.5^100 = 4e17 over a hundred blocks (3.3e17 measured at width 256). What keeps it
     /// is a factor that falls with depth, `β = 1/sqrt(L)`, or one on the sum: `(x + f(x)) / sqrt(2)`, as in NCSN++ and
-    /// EDM, or `sqrt(1 - β²) x + β f(x)`.
+    /// EDM, or `sqrt(1 - β²) x + β f(x)`. With a norm in the branch each block adds `β²` times the branch: a factor of 10
+    /// drowns what came in by the first block.
     ///
     /// ## Example
     ///
@@ -47,8 +50,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Gives the branches the factor `1 / sqrt(L)` of their `L` blocks, where that keeps the stack (unsafe: the network
-    /// computes something else; weights still load).
+    /// Gives the branches the factor `1 / sqrt(L)` of their `L` blocks, where that keeps the stack; leaves a factor above one
+    /// out (unsafe: the network computes something else; weights still load).
     ///
     /// ## References
     ///
@@ -76,20 +79,36 @@ rule! {
         blocks: usize,
         growth: f64,
         scale: f64,
+        /// With a factor above one, how much the stack would grow without it.
+        otherwise: Option<f64>,
     }
 
     check(context) {
         let found = growing(context).filter(|run| run.growth > SCALED_LIMIT).filter_map(|run| {
             let (first, blocks, growth) = (context.place(run.first), run.sums.len(), run.growth);
             let places = context.places(&run.sums);
-            Some((run.first, ConstantScale { first, places, blocks, growth, scale: run.scale? }))
+            Some((run.first, ConstantScale { first, places, blocks, growth, scale: run.scale?, otherwise: None }))
         });
-        found.collect()
+        let stacks = context.stacks().0.iter();
+        let runs = stacks.flat_map(|stack| stack.blocks.split_inclusive(|block| block.post_norm));
+        found.chain(runs.filter_map(|run| enlarged(context, run))).collect()
     }
 
     report(finding, _context) {
         let ConstantScale { first, blocks, growth, scale, .. } = finding;
         let fitting = figure(1.0 / libm::sqrt(*blocks as f64));
+        if let Some(otherwise) = finding.otherwise {
+            return Report {
+                message: "a constant factor on the branches makes this stack grow".to_owned(),
+                labels: vec![(*first, format!("each branch counts {}", figure(*scale)))],
+                notes: vec![format!(
+                    "the mean square is predicted to grow {}-fold with {blocks} such branches, and {}-fold without the factor",
+                    figure(*growth),
+                    figure(otherwise)
+                )],
+                help: Some(format!("leave the factor out, or let it fall with depth: `scale: {fitting}`")),
+            };
+        }
         Report {
             message: "a constant factor on the branches does not keep this stack from growing".to_owned(),
             labels: vec![(*first, format!("each branch counts {}", figure(*scale)))],
@@ -106,6 +125,41 @@ rule! {
 
     fixes(finding, context) {
         let ConstantScale { places, blocks, growth, scale, .. } = finding;
-        falling(context, places, *blocks, *growth, *scale).into_iter().collect()
+        let fix = match finding.otherwise {
+            None => falling(context, places, *blocks, *growth, *scale),
+            Some(_) => without(context, places, "scale", "leave the factor out"),
+        };
+        fix.into_iter().collect()
     }
+}
+
+/// What is found of a run of blocks of which some have norms and a factor above one.
+fn enlarged(context: &Context<'_>, run: &[Block]) -> Option<(NodeId, ConstantScale)> {
+    let square = |node: NodeId| context.signal().square(node);
+    let is_scaled = |block: &&Block| block.normalized && !block.gated && block.scale.abs() > 1.0;
+    let scaled: Vec<&Block> = run.iter().filter(is_scaled).collect();
+    let (first, last) = (run.first()?, run.last()?);
+    if scaled.len() < BLOCKS {
+        return None;
+    }
+    let (start, end) = (square(first.fork)?, square(last.sum)?);
+    let mut added = 0.0;
+    for block in &scaled {
+        added += square(block.branch)? * (1.0 - 1.0 / (block.scale * block.scale));
+    }
+    // What comes of the sums' own rounding and correlation is no less than what came in.
+    let otherwise = (end - added).max(start.min(end));
+    let grows = end > SCALED_LIMIT * start && end > SCALED_LIMIT * otherwise && (end / start).is_finite();
+    let sums: Vec<NodeId> = scaled.iter().map(|block| block.sum).collect();
+    let largest = scaled.iter().map(|block| block.scale.abs()).fold(0.0, f64::max);
+    let node = scaled.first().filter(|_| grows)?.sum;
+    let finding = ConstantScale {
+        first: context.place(node),
+        places: context.places(&sums),
+        blocks: sums.len(),
+        growth: end / start,
+        scale: largest,
+        otherwise: Some(otherwise / start),
+    };
+    Some((node, finding))
 }

@@ -1,6 +1,7 @@
 //! `residual/deep-post-norm`
 
 use crate::analysis::stacks::Block;
+use crate::ir::NodeId;
 use crate::lint::{Context, Report};
 use crate::words::figure;
 use archc_grammar::ast::Operator;
@@ -13,7 +14,9 @@ const LIMIT: usize = 24;
 rule! {
     /// ## What it does
     ///
-    /// Finds deep stacks of post-norm blocks, `norm(x + f(x))`, in which neither the stream nor the branch is scaled.
+    /// Finds deep stacks of post-norm blocks, `norm(x + f(x))`, in which neither the stream nor the branch is scaled: more
+    /// than 24 sums. A sum that is normalised together with the next one counts as well, as in layers in which only the
+    /// feed-forward's sum has a norm behind it.
     ///
     /// ## Why is this bad
     ///
@@ -83,23 +86,38 @@ rule! {
         /// Where the blocks are written.
         places: Vec<Span>,
         sums: usize,
+        /// Sums with a norm right behind them.
+        norms: usize,
     }
 
     check(context) {
         let found = context.stacks().0.iter().filter_map(|stack| {
-            let plain: Vec<&Block> = stack.blocks.iter().filter(|block| is_plain(context, block)).collect();
-            let first = plain.first().filter(|_| plain.len() > LIMIT)?.sum;
-            let places = context.places(&plain.iter().map(|block| block.sum).collect::<Vec<_>>());
-            Some((first, DeepPostNorm { first: context.place(first), places, sums: plain.len() }))
+            let ends = stack.blocks.iter().skip(1).map(Some).chain([None]);
+            let pairs = stack.blocks.iter().zip(ends);
+            let plain: Vec<&Block> =
+                pairs.filter(|(block, next)| is_normalized(context, block, *next)).map(|(block, _)| block).collect();
+            let normed: Vec<NodeId> = plain.iter().filter(|block| block.post_norm).map(|block| block.sum).collect();
+            let first = *normed.first().filter(|_| plain.len() > LIMIT)?;
+            let (places, norms) = (context.places(&normed), normed.len());
+            Some((first, DeepPostNorm { first: context.place(first), places, sums: plain.len(), norms }))
         });
         found.collect()
     }
 
     report(finding, _context) {
+        let DeepPostNorm { sums, norms, .. } = finding;
+        let (message, note) = if sums == norms {
+            ("this stack normalises behind every sum, and is too deep for it", format!("{sums} sums in a row are"))
+        } else {
+            (
+                "this stack normalises its stream again and again, and is too deep for it",
+                format!("{sums} sums are added up between {norms} norms of the stream"),
+            )
+        };
         Report {
-            message: "this stack normalises behind every sum, and is too deep for it".to_owned(),
+            message: message.to_owned(),
             labels: vec![(finding.first, "the sum is normalised before anything reads it".to_owned())],
-            notes: vec![format!("{} sums in a row are", finding.sums)],
+            notes: vec![note],
             help: Some(
                 "normalise in front of the branch, `residual { layer_norm() -> .. }`, with one norm at the end; or scale \
                  the stream by (2 N)^(1/4) for N layers, as `DeepNorm` of `std.residual` does"
@@ -109,6 +127,10 @@ rule! {
     }
 
     fixes(finding, context) {
+        // DeepNorm is made for a norm behind every sum.
+        if finding.sums != finding.norms {
+            return vec![];
+        }
         let edits: Option<Vec<Vec<Edit>>> = finding.places.iter().map(|place| finding.scaled(context, *place)).collect();
         let is_block = |place: &&Span| context.call(**place).is_some_and(|call| *call.name == *"PostNorm");
         let import = match finding.places.iter().filter(is_block).count() {
@@ -152,8 +174,14 @@ impl DeepPostNorm {
     }
 }
 
-/// Whether a block is post-norm with nothing that makes its branch small.
+/// Whether a sum is normalised, at once or together with the next one, with nothing that makes its branch small.
+fn is_normalized(context: &Context<'_>, block: &Block, next: Option<&Block>) -> bool {
+    let with_next = || next.is_some_and(|next| next.post_norm && is_plain(context, next));
+    is_plain(context, block) && (block.post_norm || with_next())
+}
+
+/// Whether nothing makes the branch of a block small beside its stream.
 fn is_plain(context: &Context<'_>, block: &Block) -> bool {
     let scaled = block.trunk > 1.0 || block.scale.abs() < 1.0 || block.gated;
-    block.post_norm && !scaled && !context.liveness().starts_zero(block.branch)
+    !scaled && !context.liveness().starts_zero(block.branch)
 }

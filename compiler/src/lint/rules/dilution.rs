@@ -1,7 +1,8 @@
 //! `residual/dilution`
 
 use crate::analysis::balance::Balance;
-use crate::lint::Report;
+use crate::analysis::stacks::{Block, Stack};
+use crate::lint::{Context, Report};
 use crate::words::figure;
 use archc_grammar::Span;
 
@@ -15,7 +16,8 @@ const GROWTH: f64 = 4.0;
 rule! {
     /// ## What it does
     ///
-    /// Finds deep pre-norm stacks in which the last branch adds less than 2 % of the energy of the stream.
+    /// Finds deep pre-norm stacks in which the last branch adds less than 2 % of the energy of the stream that has grown to
+    /// that size; and stacks whose stream is so large from the start that all branches together are below 2 %.
     ///
     /// ## Why is this bad
     ///
@@ -78,6 +80,8 @@ rule! {
         last: Span,
         blocks: usize,
         share: f64,
+        /// Whether that is the share of all branches together.
+        all: bool,
     }
 
     check(context) {
@@ -85,32 +89,52 @@ rule! {
             let last = stack.blocks.last()?;
             let first = stack.blocks.first()?.fork;
             let deep = stack.blocks.len() >= BLOCKS && stack.blocks.iter().all(|block| block.normalized);
-            if !deep || last.gated || last.scale.abs() < 1.0 || context.liveness().starts_zero(last.branch) {
+            if !deep || !counts(context, last) {
                 return None;
             }
             Balance::of_sum(context.graph, context.signal(), last.sum)?;
             let sum = context.signal().square(last.sum)?;
-            let share = context.signal().square(last.branch)? / sum;
             let grown = sum > GROWTH * context.signal().square(first)?;
-            let finding = Dilution { last: context.place(last.sum), blocks: stack.blocks.len(), share };
-            (grown && share < SHARE).then_some((last.sum, finding))
+            let all = if grown { None } else { Some(together(context, stack)?) };
+            let share = all.map_or_else(|| context.signal().square(last.branch), Some)? / sum;
+            let (blocks, all) = (stack.blocks.len(), all.is_some());
+            let finding = Dilution { last: context.place(last.sum), blocks, share, all };
+            (share < SHARE).then_some((last.sum, finding))
         });
         found.collect()
     }
 
     report(finding, _context) {
+        let share = figure(finding.share * 100.0);
+        let (message, label) = if finding.all {
+            ("all branches of this stack together hardly count", format!("behind it {share} % of the energy are of branches"))
+        } else {
+            ("the last branch of this stack hardly counts", format!("adds {share} % of the energy of the stream"))
+        };
+        let help = if finding.all {
+            "let the stream start smaller: a factor on an embedding, or a table of large numbers, may be why it does not"
+        } else {
+            "scale branches by a learned factor (`scale: learned(..)`) or normalise behind them (`SandwichNorm` of `std.residual`)"
+        };
         Report {
-            message: "the last branch of this stack hardly counts".to_owned(),
-            labels: vec![(
-                finding.last,
-                format!("adds {} % of the energy of the stream", figure(finding.share * 100.0)),
-            )],
+            message: message.to_owned(),
+            labels: vec![(finding.last, label)],
             notes: vec![format!("the stack has {} sums", finding.blocks)],
-            help: Some(
-                "scale branches by a learned factor (`scale: learned(..)`) or normalise behind them (`SandwichNorm` of \
-                 `std.residual`)"
-                    .to_owned(),
-            ),
+            help: Some(help.to_owned()),
         }
     }
+}
+
+/// Whether nothing is there to make a branch small.
+fn counts(context: &Context<'_>, block: &Block) -> bool {
+    !block.gated && block.scale.abs() >= 1.0 && !context.liveness().starts_zero(block.branch)
+}
+
+/// What all branches of a stack add, where all of them count.
+fn together(context: &Context<'_>, stack: &Stack) -> Option<f64> {
+    let mut sum = 0.0;
+    for block in &stack.blocks {
+        sum += context.signal().square(block.branch).filter(|_| counts(context, block))?;
+    }
+    Some(sum)
 }

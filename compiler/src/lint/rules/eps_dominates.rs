@@ -16,14 +16,17 @@ const SMALLEST: f64 = 1e-12;
 rule! {
     /// ## What it does
     ///
-    /// Finds norms whose input is predicted to have a variance of less than four times their eps.
+    /// Finds norms whose input is predicted to have a variance of less than four times their eps, or starts at exactly zero
+    /// and does not stay there.
     ///
     /// ## Why is this bad
     ///
     /// A norm divides by `sqrt(variance + eps)`. Where eps is the larger part, the result has variance `v / (v + eps)`
     /// instead of one, and the norm has become a constant factor `1 / sqrt(eps)`: features vanish in the network behind it,
     /// gradients are multiplied by up to a thousand, and the eigenvalue of the Jacobian along the features themselves is not
-    /// zero but `eps / sigma³`. Inputs of small scale, branches that start at 1e-5, and halved sums lead there.
+    /// zero but `eps / sigma³`. Inputs of small scale, branches that start at 1e-5, and halved sums lead there. What starts at
+    /// zero, as a gate does for the sake of a quiet start, gets a gradient that is multiplied by `1 / sqrt(eps)`, and is
+    /// brought to unit size as soon as it has moved at all: the quiet start is over after one step.
     ///
     /// ## Example
     ///
@@ -73,6 +76,8 @@ rule! {
         eps: f64,
         /// Whether eps is added to the root instead of the variance.
         outside: bool,
+        /// Whether the input is exactly zero at the start.
+        starts_zero: bool,
     }
 
     check(context) {
@@ -80,14 +85,20 @@ rule! {
         let found = graph.node_ids().filter_map(|id| {
             let (eps, centred) = eps(graph, id)?;
             let input = graph.operand(id, 0)?;
-            // What starts at zero stays zero behind any norm, and is another rule's business.
-            if context.liveness().starts_zero(input) {
-                return None;
+            let liveness = context.liveness();
+            if liveness.starts_zero(input) {
+                // What stays zero is another rule's business.
+                let moves = !liveness.stays_zero(input) && liveness.receives_gradient(input);
+                let (norm, input) = (context.place(id), context.place(input));
+                let (variance, outside) = (0.0, is_outside(graph, id));
+                let finding = EpsDominates { norm, input, variance, least: variance, eps, outside, starts_zero: true };
+                return moves.then_some((id, finding));
             }
             let moments = context.signal().at(input).as_ref().ok()?;
             let variance = if centred { moments.variance() } else { moments.square() };
             let (norm, input) = (context.place(id), context.place(input));
-            let finding = EpsDominates { norm, input, variance, least: variance, eps, outside: is_outside(graph, id) };
+            let outside = is_outside(graph, id);
+            let finding = EpsDominates { norm, input, variance, least: variance, eps, outside, starts_zero: false };
             (variance < MARGIN * eps).then_some((id, finding))
         });
         let mut found: Vec<(NodeId, EpsDominates)> = found.collect();
@@ -104,6 +115,17 @@ rule! {
 
     report(finding, _context) {
         let EpsDominates { norm, input, variance, eps, .. } = finding;
+        if finding.starts_zero {
+            return Report {
+                message: "this norm undoes the start at zero of what it is given".to_owned(),
+                labels: vec![
+                    (*norm, format!("multiplies gradients by {}", figure(1.0 / libm::sqrt(*eps)))),
+                    (*input, "starts at exactly zero".to_owned()),
+                ],
+                notes: vec!["from the first step on the result has unit size, however small the step was".to_owned()],
+                help: Some("leave the norm out, or let something behind it start at zero instead".to_owned()),
+            };
+        }
         Report {
             message: "what is normalised here is smaller than the norm's eps".to_owned(),
             labels: vec![

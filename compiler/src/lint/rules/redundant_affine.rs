@@ -1,7 +1,7 @@
 //! `norm/redundant-affine`
 
 use crate::analysis::stacks::passage;
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, ParameterId};
 use crate::lint::{Call, Report};
 use crate::ops::{Op, Passage};
 use crate::types::Kind;
@@ -10,13 +10,15 @@ use archc_grammar::{Fix, Safety, Span};
 rule! {
     /// ## What it does
     ///
-    /// Finds norms with a weight and a bias of their own whose result is modulated by a condition at once.
+    /// Finds norms with a weight and a bias of their own whose result is modulated by a condition at once; and maps with a
+    /// bias right in front of a norm of single channels over positions (an instance norm), which takes it away.
     ///
     /// ## Why is this bad
     ///
     /// `(1 + scale) * (w * n + b) + shift` has two factors and two summands where one each would do: the bias of the map that
     /// makes scale and shift can take over what w and b say. It does no harm (ADM has both) and costs parameters and memory
-    /// traffic; DiT leaves the norm's own out, `affine: false`. A remark.
+    /// traffic; DiT leaves the norm's own out, `affine: false`. A bias is the same at all positions of a channel, so that it is
+    /// part of the mean which an instance norm subtracts: it has no gradient. A remark.
     ///
     /// ## Example
     ///
@@ -38,7 +40,8 @@ rule! {
     ///
     /// ## Fix
     ///
-    /// Leaves out the norm's own, `affine: false` (unsafe: two parameters are gone, and weights of before no longer load).
+    /// Leaves out the norm's own, `affine: false`, or the bias of the map, `bias: false` (unsafe: parameters are gone, and
+    /// weights of before no longer load).
     ///
     /// ## References
     ///
@@ -61,53 +64,91 @@ rule! {
     "norm/redundant-affine", Info
     pub struct RedundantAffine {
         norm: Span,
-        product: Span,
+        /// What makes it redundant, or is.
+        other: Span,
         channels: u64,
+        kind: Redundant,
     }
 
     check(context) {
         let graph = context.graph;
-        let found = graph.node_ids().filter_map(|id| {
-            if passage(graph, id) != Some(Passage::Normalize) || graph.node(id).parameters.len() < 2 {
-                return None;
-            }
-            let mut users = graph.users(id);
-            let (product, _) = users.next()?;
-            if users.next().is_some() || !is_modulation(graph, product, id) {
-                return None;
-            }
-            let finding = RedundantAffine {
-                norm: context.place(id),
-                product: context.place(product),
-                channels: graph.node(id).ty.channels()?,
-            };
-            Some((id, finding))
+        let found = graph.node_ids().filter(|id| passage(graph, *id) == Some(Passage::Normalize)).flat_map(|id| {
+            let parts = [
+                modulation(graph, id).map(|product| (Redundant::Affine, id, product)),
+                lost_bias(graph, id).map(|map| (Redundant::Bias, map, map)),
+            ];
+            parts.into_iter().flatten().filter_map(move |(kind, node, other)| {
+                let channels = graph.node(id).ty.channels()?;
+                Some((node, RedundantAffine { norm: context.place(id), other: context.place(other), channels, kind }))
+            })
         });
         found.collect()
     }
 
     report(finding, _context) {
-        let RedundantAffine { norm, product, channels } = finding;
-        let mut labels = vec![(*norm, format!("its own weight and bias, {channels} each"))];
-        if product != norm {
-            labels.push((*product, "scale and shift of the condition".to_owned()));
+        let RedundantAffine { norm, other, channels, kind } = finding;
+        let (message, of_norm, of_other, help) = match kind {
+            Redundant::Affine => (
+                "this norm is scaled and shifted twice",
+                format!("its own weight and bias, {channels} each"),
+                "scale and shift of the condition".to_owned(),
+                "leave out the norm's own: `affine: false`",
+            ),
+            Redundant::Bias => (
+                "this norm takes the bias in front of it away",
+                "subtracts the mean of each channel".to_owned(),
+                format!("adds {channels} numbers, one to each channel"),
+                "leave out the bias: `bias: false`",
+            ),
+        };
+        let mut labels = vec![(*norm, of_norm)];
+        if other != norm {
+            labels.push((*other, of_other));
         }
-        Report {
-            message: "this norm is scaled and shifted twice".to_owned(),
-            labels,
-            notes: vec![],
-            help: Some("leave out the norm's own: `affine: false`".to_owned()),
-        }
+        Report { message: message.to_owned(), labels, notes: vec![], help: Some(help.to_owned()) }
     }
 
     fixes(finding, context) {
-        let norm = context.call(finding.norm).filter(Call::is_operator);
-        let fix = |call: Call| {
-            let edits = vec![call.set("affine", "false")];
-            Fix::new("leave out the norm's own weight and bias", Safety::Unsafe, edits).breaking_weights()
+        let (place, argument, title) = match finding.kind {
+            Redundant::Affine => (finding.norm, "affine", "leave out the norm's own weight and bias"),
+            Redundant::Bias => (finding.other, "bias", "leave out the bias"),
         };
-        norm.map(fix).into_iter().collect()
+        let call = context.call(place).filter(Call::is_operator);
+        let fix = |call: Call| Fix::new(title, Safety::Unsafe, vec![call.set(argument, "false")]).breaking_weights();
+        call.map(fix).into_iter().collect()
     }
+}
+
+/// What could be left out.
+#[derive(Clone, Copy, Debug)]
+enum Redundant {
+    /// Weight and bias of the norm, which a condition follows.
+    Affine,
+    /// The bias of the map in front of the norm.
+    Bias,
+}
+
+/// The product by which a norm with a weight and a bias of its own is modulated.
+fn modulation(graph: &Graph, norm: NodeId) -> Option<NodeId> {
+    if graph.node(norm).parameters.len() < 2 {
+        return None;
+    }
+    let mut users = graph.users(norm);
+    let (product, _) = users.next()?;
+    (users.next().is_none() && is_modulation(graph, product, norm)).then_some(product)
+}
+
+/// The map whose bias a norm of single channels takes away, where nothing else reads it.
+fn lost_bias(graph: &Graph, norm: NodeId) -> Option<NodeId> {
+    let Some(Op::GroupNorm(own)) = graph.node(norm).op() else { return None };
+    let map = graph.operand(norm, 0)?;
+    let node = graph.node(map);
+    let is_map = matches!(node.op(), Some(Op::Linear(_) | Op::Conv1d(_) | Op::Conv2d(_) | Op::Conv3d(_)));
+    let is_bias = |id: &ParameterId| graph.parameter(*id).name == "bias" && graph.parameter(*id).is_trained();
+    let alone = graph.users(map).count() == 1 && graph.outputs.iter().all(|output| output.node != map);
+    // Of a single element nothing is left at all, which is another rule's business.
+    let single = node.ty.position_count().is_none_or(|count| count.at(&graph.typical) == Some(1));
+    (is_map && alone && !single && node.ty.channels()? == own.groups && node.parameters.iter().any(is_bias)).then_some(map)
 }
 
 /// Whether a norm is multiplied by one factor for each channel of a sample, and a shift for each channel follows.

@@ -1,5 +1,6 @@
 //! `residual/growth`
 
+use crate::analysis::factors::{Factors, Stretch};
 use crate::analysis::stacks::Block;
 use crate::ir::NodeId;
 use crate::lint::{Context, Report};
@@ -10,7 +11,7 @@ use archc_grammar::{Edit, Fix, Safety, Span};
 /// make good in the gradients. Thirteen plain ResNet blocks of independent unit branches stay below 2^7.
 const LIMIT: f64 = 100.0;
 /// Blocks of a stack, at least: what one or two add is no matter of depth.
-const BLOCKS: usize = 4;
+pub(super) const BLOCKS: usize = 4;
 /// By how much a stack whose branches have a factor may grow before that factor is reported as not doing what it is there for.
 pub(super) const SCALED_LIMIT: f64 = 10.0;
 
@@ -18,7 +19,8 @@ rule! {
     /// ## What it does
     ///
     /// Finds residual stacks whose branches have no norm, and whose signal is predicted to grow more than a hundredfold
-    /// in mean square.
+    /// in mean square; and streams that constant factors alone multiply by as much, `(x + f(x)) * sqrt(2)` block after block
+    /// with no norm on the stream between them, whatever the branches are.
     ///
     /// ## Why is this bad
     ///
@@ -26,7 +28,8 @@ rule! {
     /// block: a gain of one gives 2^100 = 1.3e30 over a hundred blocks, and 1.7e30 has been measured at width 256.
     /// Gradients grow by the same factor on their way back. With a norm in front of the branch each block adds
     /// the same instead, and the mean square is 101. A factor `1 / sqrt(L)` on the branches of a stack without norms
-    /// gives `(1 + 1/L)^L`, less than 2.72 at any depth, and a last layer that starts at zero gives 1.
+    /// gives `(1 + 1/L)^L`, less than 2.72 at any depth, and a last layer that starts at zero gives 1. A factor of the sum
+    /// above one multiplies the stream even then: sqrt(2) turned over from sqrt(1/2) doubles it in every block.
     ///
     /// ## Example
     ///
@@ -55,7 +58,8 @@ rule! {
     /// ## Fix
     ///
     /// Gives the branches the factor `1 / sqrt(L)` of their `L` blocks, where they are written as `residual { .. }` and that
-    /// keeps the stack (unsafe: the network computes something else; weights still load).
+    /// keeps the stack; leaves factors of the sum out, where they are written as `after:` (unsafe: the network computes
+    /// something else; weights still load).
     ///
     /// ## References
     ///
@@ -83,23 +87,48 @@ rule! {
         places: Vec<Span>,
         blocks: usize,
         growth: f64,
+        cause: Cause,
     }
 
     check(context) {
-        let found = growing(context).filter(|run| run.growth > LIMIT && run.scale.is_none()).map(|run| {
+        let factors = Factors::of(context.graph, context.streams());
+        let branches = growing(context).filter(|run| run.growth > LIMIT && run.scale.is_none());
+        // What factors of the sums do is no matter of the branches.
+        let branches = branches.filter(|run| {
+            let caused = run.last().map_or(1.0, |last| factors.factor(last) / factors.factor(run.fork));
+            caused * caused <= LIMIT || run.growth / (caused * caused) > LIMIT
+        });
+        let branches = branches.map(|run| {
             let finding = ResidualGrowth {
                 first: context.place(run.first),
                 places: context.places(&run.sums),
                 blocks: run.sums.len(),
                 growth: run.growth,
+                cause: Cause::Branches,
             };
             (run.first, finding)
         });
-        found.collect()
+        branches.chain(factors.most().filter_map(|stretch| stretched(context, &stretch))).collect()
     }
 
     report(finding, _context) {
         let blocks = finding.blocks as f64;
+        if let Cause::Factors { factor, alone } = finding.cause {
+            return Report {
+                message: "constant factors multiply this stream in block after block".to_owned(),
+                labels: vec![(finding.first, format!("multiplies the stream by {}", figure(factor)))],
+                notes: vec![format!(
+                    "the mean square is predicted to grow {}-fold over {} sums, {} of it by factors alone",
+                    figure(finding.growth),
+                    finding.blocks,
+                    figure(alone)
+                )],
+                help: Some(
+                    "leave the factor out, or turn it over: `residual(after: sqrt(0.5))` keeps a sum of two equal parts"
+                        .to_owned(),
+                ),
+            };
+        }
         Report {
             message: "the signal of this residual stack grows exponentially with its depth".to_owned(),
             labels: vec![(finding.first, "no norm stands on the way through this branch".to_owned())],
@@ -117,8 +146,48 @@ rule! {
     }
 
     fixes(finding, context) {
-        falling(context, &finding.places, finding.blocks, finding.growth, 1.0).into_iter().collect()
+        let fix = match finding.cause {
+            Cause::Branches => falling(context, &finding.places, finding.blocks, finding.growth, 1.0),
+            Cause::Factors { .. } => without(context, &finding.places, "after", "leave the factors of the sums out"),
+        };
+        fix.into_iter().collect()
     }
+}
+
+/// Why the signal grows.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    /// Branches without a norm.
+    Branches,
+    /// Constant factors on the stream: the first one, and what all of them make of the mean square.
+    Factors { factor: f64, alone: f64 },
+}
+
+/// What is found where constant factors make a stream grow.
+fn stretched(context: &Context<'_>, stretch: &Stretch) -> Option<(NodeId, ResidualGrowth)> {
+    let (cause, factor) = stretch.cause?;
+    let alone = stretch.factor * stretch.factor;
+    let growth = context.signal().square(stretch.last)? / context.signal().square(stretch.first)?;
+    let grows = stretch.sums >= BLOCKS && alone > LIMIT && growth > LIMIT && growth.is_finite();
+    let merges = context.streams().merges.iter().filter(|merge| merge.node >= stretch.first && merge.node <= stretch.last);
+    let sums: Vec<NodeId> = merges.map(|merge| merge.node).collect();
+    grows.then(|| {
+        let finding = ResidualGrowth {
+            first: context.place(cause),
+            places: context.places(&sums),
+            blocks: stretch.sums,
+            growth,
+            cause: Cause::Factors { factor, alone },
+        };
+        (cause, finding)
+    })
+}
+
+/// Leaves an argument out of all residuals of a run, where they are written with it.
+pub(super) fn without(context: &Context<'_>, places: &[Span], argument: &str, title: &str) -> Option<Fix> {
+    let calls = places.iter().map(|place| context.call(*place).filter(|call| *call.name == *"residual"));
+    let edits: Option<Vec<Edit>> = calls.map(|call| call?.without(argument)).collect();
+    edits.filter(|edits| !edits.is_empty()).map(|edits| Fix::new(title, Safety::Unsafe, edits))
 }
 
 /// Scales the branches of a run by `1 / sqrt(L)`, where that keeps it from growing as either rule reports; `scale` is their
@@ -144,11 +213,19 @@ pub(super) fn falling(context: &Context<'_>, places: &[Span], blocks: usize, gro
 /// Blocks of a stack, one behind the other, in which nothing forgets the size of the signal.
 pub(super) struct Run {
     pub first: NodeId,
+    /// What the first block is fed.
+    pub fork: NodeId,
     pub sums: Vec<NodeId>,
     /// Of the mean square.
     pub growth: f64,
     /// The factor below one that all branches have.
     pub scale: Option<f64>,
+}
+
+impl Run {
+    fn last(&self) -> Option<NodeId> {
+        self.sums.last().copied()
+    }
 }
 
 /// Runs of which the growth is known.
@@ -167,6 +244,7 @@ pub(super) fn growing<'c>(context: &'c Context<'_>) -> impl Iterator<Item = Run>
         let scale = first.scale;
         let same = open.iter().all(|block| block.scale == scale && block.trunk == 1.0 && !block.gated);
         let scale = (same && scale.abs() < 1.0).then_some(scale);
-        growth.is_finite().then_some(Run { first: first.sum, sums: open.iter().map(|block| block.sum).collect(), growth, scale })
+        let sums = open.iter().map(|block| block.sum).collect();
+        growth.is_finite().then_some(Run { first: first.sum, fork: first.fork, sums, growth, scale })
     })
 }

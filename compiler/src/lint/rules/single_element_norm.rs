@@ -9,7 +9,8 @@ use archc_grammar::{Fix, Safety, Span};
 rule! {
     /// ## What it does
     ///
-    /// Finds norms over a single element: a group of one channel at one position, or one channel of a token.
+    /// Finds norms over a single element: a group of one channel at one position, or one channel of a token. Sizes that are
+    /// known only when the model runs have the values that the spec names.
     ///
     /// ## Why is this bad
     ///
@@ -55,17 +56,19 @@ rule! {
         centred: bool,
         /// Of a group norm, as many as channels.
         groups: Option<u64>,
+        /// Whether it is so at the typical sizes alone.
+        typical: bool,
     }
 
     check(context) {
         let graph = context.graph;
         let found = graph.node_ids().filter_map(|id| {
-            let centred = normalized_alone(graph, id)?;
+            let Alone { centred, typical } = normalized_alone(graph, id)?;
             let groups = match graph.node(id).op() {
                 Some(Op::GroupNorm(norm)) => Some(norm.groups),
                 _ => None,
             };
-            Some((id, SingleElementNorm { norm: context.place(id), centred, groups }))
+            Some((id, SingleElementNorm { norm: context.place(id), centred, groups, typical }))
         });
         found.collect()
     }
@@ -79,7 +82,7 @@ rule! {
         Report {
             message: "this norm is taken over a single element".to_owned(),
             labels: vec![(finding.norm, label.to_owned())],
-            notes: vec![],
+            notes: if finding.typical { vec!["at the sizes that the spec names".to_owned()] } else { vec![] },
             help: Some("normalise over more: fewer groups, more channels, or no norm at this size".to_owned()),
         }
     }
@@ -97,8 +100,16 @@ rule! {
     }
 }
 
-/// Whether a norm looks at one element at a time, and then whether it subtracts the mean.
-fn normalized_alone(graph: &Graph, id: NodeId) -> Option<bool> {
+/// How a norm looks at one element at a time.
+struct Alone {
+    /// Whether it subtracts the mean.
+    centred: bool,
+    /// Whether the number of positions depends on sizes, and is one at the typical ones.
+    typical: bool,
+}
+
+/// Whether a norm looks at one element at a time.
+fn normalized_alone(graph: &Graph, id: NodeId) -> Option<Alone> {
     let (groups, over_positions, centred) = match graph.node(id).op() {
         Some(Op::GroupNorm(norm)) => (norm.groups, true, true),
         Some(Op::LayerNorm(_)) => (1, false, true),
@@ -107,6 +118,9 @@ fn normalized_alone(graph: &Graph, id: NodeId) -> Option<bool> {
         _ => return None,
     };
     let ty = &graph.node(graph.operand(id, 0)?).ty;
-    let single = !over_positions || ty.position_count().is_none_or(|count| count == Dim::Known(1)) && ty.batch.folds.is_empty();
-    (single && ty.channels()? == groups).then_some(centred)
+    let count = ty.position_count().filter(|_| over_positions);
+    let single = !over_positions
+        || ty.batch.folds.is_empty() && count.as_ref().is_none_or(|count| count.at(&graph.typical) == Some(1));
+    let typical = count.is_some_and(|count| count != Dim::Known(1));
+    (single && ty.channels()? == groups).then_some(Alone { centred, typical })
 }

@@ -1,16 +1,27 @@
 //! `residual/unscaled-drop-path`
 
-use crate::analysis::stacks::readers;
-use crate::lint::Report;
-use crate::ops::dropout::MaskUnit;
-use crate::ops::Op;
+use crate::analysis::stacks::{constant, factor, passage};
+use crate::ir::NodeId;
+use crate::lint::{Context, Report};
+use crate::ops::dropout::{Dropout, MaskUnit};
+use crate::ops::{Op, Passage};
 use crate::words::figure;
 use archc_grammar::{Fix, Safety, Span};
+use rustc_hash::FxHashSet;
+
+/// Nodes between what is dropped and its sum that are looked at, at most.
+const MAX_BEHIND: usize = 32;
+/// Nodes between the start of a branch and what is dropped that are looked at, at most; published branches have fewer.
+const MAX_BEFORE: usize = 1024;
+/// How exactly a factor by hand is `1 / (1 - p)`: three digits, as people write it.
+const ROUNDING: f64 = 2e-3;
 
 rule! {
     /// ## What it does
     ///
-    /// Finds branches and skips that are dropped at random in training and not divided by the probability of being kept.
+    /// Finds branches and skips that are dropped at random in training and not divided by the probability of being kept:
+    /// with `rescale: false`, in front of gates, maps and factors as well, or by a mask that is made so and multiplies the
+    /// branch. A factor of `1 / (1 - p)` by hand, on what is dropped or on what it is multiplied by, divides it too.
     ///
     /// ## Why is this bad
     ///
@@ -75,7 +86,7 @@ rule! {
             if dropout.per != MaskUnit::Sample || dropout.rescale || dropout.rate.0 <= 0.0 {
                 return None;
             }
-            let sum = readers(graph, id).into_iter().find(|reader| context.streams().at(*reader).is_some())?;
+            let sum = unscaled_sum(context, id, dropout)?;
             Some((id, UnscaledDropPath { drop: context.place(id), sum: context.place(sum), rate: dropout.rate.0 }))
         });
         found.collect()
@@ -99,4 +110,69 @@ rule! {
         let fix = |edit| Fix::new("divide by the probability of keeping", Safety::Unsafe, vec![edit]);
         drop.map(fix).into_iter().collect()
     }
+}
+
+/// The sum or the join of a stream that what is dropped arrives at without the factor `1 / (1 - p)`.
+fn unscaled_sum(context: &Context<'_>, drop: NodeId, dropout: &Dropout) -> Option<NodeId> {
+    let (graph, streams) = (context.graph, context.streams());
+    let mask = constant_value(context, drop);
+    let before = graph.operand(drop, 0).map_or(1.0, |operand| factor(graph, streams, operand).0);
+    let mut open = vec![(drop, mask.unwrap_or(before))];
+    let mut steps = 0;
+    while let Some((at, scale)) = open.pop() {
+        for (user, _) in graph.users(at) {
+            if let Some(merge) = streams.at(user) {
+                // What is dropped with the stream itself, or a condition beside it, is no branch.
+                let is_part = mask.is_some() || descends(context, drop, merge.fork);
+                let is_rescaled = (scale * (1.0 - dropout.rate.0) - 1.0).abs() < ROUNDING;
+                if is_part && !is_rescaled {
+                    return Some(user);
+                }
+                continue;
+            }
+            steps += 1;
+            if steps > MAX_BEHIND {
+                return None;
+            }
+            match passage(graph, user)? {
+                Passage::Scale => open.push((user, scale * constant(graph, user).unwrap_or(1.0))),
+                Passage::Gate => open.push((user, scale * other_factor(context, user, at))),
+                Passage::Keep | Passage::Resample | Passage::Project => open.push((user, scale)),
+                Passage::Source
+                | Passage::Normalize
+                | Passage::Transform
+                | Passage::Add
+                | Passage::Join
+                | Passage::Cut => {}
+            }
+        }
+    }
+    None
+}
+
+/// The number that is dropped, where it is the same for all: a mask, and no feature.
+fn constant_value(context: &Context<'_>, drop: NodeId) -> Option<f64> {
+    let moments = context.signal().at(drop).as_ref().ok()?;
+    (moments.variance() == 0.0 && moments.mean != 0.0).then_some(moments.mean)
+}
+
+/// The constant factor of what a value is multiplied by.
+fn other_factor(context: &Context<'_>, product: NodeId, own: NodeId) -> f64 {
+    let others = context.graph.operands(product).into_iter().filter(|operand| *operand != own);
+    others.map(|operand| factor(context.graph, context.streams(), operand).0).product()
+}
+
+/// Whether a value is made of another one that comes before it, by whatever operand.
+fn descends(context: &Context<'_>, below: NodeId, above: NodeId) -> bool {
+    let mut open = vec![below];
+    let mut seen = FxHashSet::default();
+    while let Some(at) = open.pop() {
+        if at != below && at == above {
+            return true;
+        }
+        if at > above && seen.len() < MAX_BEFORE && seen.insert(at) {
+            open.extend(context.graph.operands(at));
+        }
+    }
+    false
 }
