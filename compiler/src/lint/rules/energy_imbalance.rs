@@ -9,7 +9,7 @@ use archc_grammar::{Fix, Safety, Span};
 
 /// Ratio of mean squares from which on one summand drowns the other. With the margin of 15 % of all thresholds; the
 /// summands of published networks differ by less than 100.
-const RATIO: f64 = 100.0 * 1.15;
+const RATIO: f64 = 20.0 * 1.15;
 
 rule! {
     /// ## What it does
