@@ -104,7 +104,7 @@ rule! {
 }
 
 /// Whether a value comes from inputs without any learned map in between.
-fn is_unmapped(graph: &Graph, node: NodeId) -> bool {
+pub(super) fn is_unmapped(graph: &Graph, node: NodeId) -> bool {
     let (mut open, mut seen) = (vec![node], FxHashSet::default());
     while let Some(at) = open.pop() {
         if !seen.insert(at) {
