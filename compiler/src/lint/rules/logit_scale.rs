@@ -38,7 +38,8 @@ rule! {
     /// keys that are scaled once more, projections that start too large, features that nothing has normalised.
     ///
     /// Scores that are divided by `sqrt(d)` twice are 8 times too small for heads of 64 channels: at a deviation of 0.12
-    /// the largest of 256 weights is 1.4 times the mean, and attention starts as an average of its values. muP divides by d on purpose, which can be excused by an `#[allow]`.
+    /// the largest of 256 weights is 1.4 times the mean, and attention starts as an average of its values. muP
+    /// divides by d on purpose, which an `#[allow]` says.
     ///
     /// ## Example
     ///
@@ -95,7 +96,8 @@ rule! {
             if deviation > LARGE {
                 // A context that is too loud is the reason then.
                 let finding = LogitScale { attention: context.place(id), deviation, again: None };
-                return odd_context(context, id).is_none().then_some((id, finding));
+                let loud = odd_context(context, id).is_some_and(|odd| odd.keys);
+                return (!loud).then_some((id, finding));
             }
             let (factor, width) = scaled_again(context, id).filter(|_| deviation < SMALL)?;
             Some((id, LogitScale { attention: context.place(id), deviation, again: Some((context.place(factor), width)) }))
