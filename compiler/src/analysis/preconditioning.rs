@@ -4,23 +4,83 @@
 //! Karras et al., *Elucidating the Design Space of Diffusion-Based Generative Models*, NeurIPS 2022, appendix B.6: the
 //! network's input and its target have unit variance at every level, and its squared error weighs the same.
 
-use super::algebra::Fraction;
+use super::algebra::{Fraction, Radical};
 use super::numbers::{functions_of_sigma, numbers_at};
+use super::stacks::passage;
 use crate::ir::{Declared, Graph, NodeId};
-use crate::ops::Op;
+use crate::ops::{Op, Passage};
 use archc_process::{Level, Prediction, Process, Scale, Weighting};
 use serde::Serialize;
 
 /// Levels of noise at which the identities are looked at.
 const LEVELS: usize = 64;
+/// A coefficient that differs by less, relative to itself, between levels is a constant.
+const VARIES: f64 = 0.01;
 
-/// The coefficients of a model that holds its own preconditioning, `skip * x + out * F(input * x)`, as nodes.
+/// A product of numbers that the model computes, and one that is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Factor {
+    parts: Vec<NodeId>,
+    constant: f64,
+}
+
+impl Factor {
+    const ONE: Self = Self { parts: Vec::new(), constant: 1.0 };
+
+    fn is_one(&self) -> bool {
+        self.parts.is_empty() && self.constant == 1.0
+    }
+
+    /// With what one more node multiplies by, and the node that it multiplies; none where it is no product with a number.
+    fn and(&self, graph: &Graph, node: NodeId) -> Option<(Self, NodeId)> {
+        let mut more = self.clone();
+        let op = graph.node(node).op()?;
+        if let Op::Affine(affine) = op {
+            more.constant *= affine.scale;
+            return (affine.shift == 0.0).then_some((more, graph.operand(node, 0)?));
+        }
+        let Op::Multiply(_) = op else { return None };
+        let operands = graph.operands(node);
+        let [a, b] = operands.as_slice() else { return None };
+        let (number, rest) = match (graph.node(*a).ty.kind.is_scalar(), graph.node(*b).ty.kind.is_scalar()) {
+            (true, false) => (*a, *b),
+            (false, true) => (*b, *a),
+            _ => return None,
+        };
+        more.parts.push(number);
+        Some((more, rest))
+    }
+
+    /// All that a value is multiplied by in the end, what that is, and the first of the products.
+    fn behind(graph: &Graph, node: NodeId) -> (Self, NodeId, Option<NodeId>) {
+        let (mut factor, mut at, mut first) = (Self::ONE, node, None);
+        while let Some((more, rest)) = factor.and(graph, at) {
+            (factor, at, first) = (more, rest, Some(at));
+        }
+        (factor, at, first)
+    }
+
+    /// Its value among those of the numbers of a model.
+    fn value(&self, numbers: &[Option<f64>]) -> Option<f64> {
+        self.parts.iter().try_fold(self.constant, |product, part| Some(product * (*numbers.get(part.index())?)?))
+    }
+
+    /// It as a function of sigma.
+    fn function(&self, functions: &[Option<Radical>]) -> Option<Radical> {
+        let of = |part: &NodeId| functions.get(part.index()).cloned().flatten();
+        let start = Radical::number(self.constant);
+        self.parts.iter().try_fold(start, |product, part| Some(of(part)?.times(&product)))
+    }
+}
+
+/// The coefficients of a model that holds its own preconditioning, `skip * x + out * F(input * x)`.
+#[derive(Clone, Debug)]
 pub(crate) struct Preconditioning {
-    pub skip: NodeId,
-    pub out: NodeId,
+    skip: Factor,
+    out: Factor,
+    input: Factor,
     /// `F(input * x)`.
     pub network: NodeId,
-    pub input: NodeId,
     /// `input * x`.
     pub entry: NodeId,
     /// The sum.
@@ -35,29 +95,96 @@ impl Preconditioning {
         let Op::Add(_) = graph.node(sum).op()? else { return None };
         let operands = graph.operands(sum);
         let [first, second] = operands.as_slice() else { return None };
-        let (kept, raw) = match (scaled(graph, *first), scaled(graph, *second)) {
-            (Some(a), Some(b)) if a.1 == x => ((*first, a), b),
-            (Some(a), Some(b)) if b.1 == x => ((*second, b), a),
+        let (a, b) = (Factor::behind(graph, *first), Factor::behind(graph, *second));
+        let ((skip, _, kept), (out, network, _)) = match (a.1 == x, b.1 == x) {
+            (true, false) => (a, b),
+            (false, true) => (b, a),
             _ => return None,
         };
-        let (skip_node, (skip, _)) = kept;
-        let users: Vec<NodeId> = graph.users(x).map(|(user, _)| user).filter(|user| *user != skip_node).collect();
-        let [entry] = users.as_slice() else { return None };
-        let (input, _) = scaled(graph, *entry)?;
-        Some(Self { skip, out: raw.0, network: raw.1, input, entry: *entry, sum })
+        let (input, entry) = entering(graph, x, kept.unwrap_or(sum))?;
+        // Without a number on either summand it is a residual sum.
+        let has_form = !skip.is_one() || !out.is_one();
+        has_form.then_some(Self { skip, out, input, network, entry, sum })
+    }
+
+    /// Of a model that scales what comes in, and leaves away `skip * x` behind the network.
+    fn without_skip(graph: &Graph) -> Option<Self> {
+        let sum = graph.outputs.first()?.node;
+        let (out, network, _) = Factor::behind(graph, sum);
+        let x = graph.noisy_input()?;
+        let (input, entry) = entering(graph, x, sum)?;
+        // What was scaled may be what is kept.
+        let kept = graph.operands(network).into_iter().any(|operand| Factor::behind(graph, operand).1 == x);
+        if kept && matches!(graph.node(network).op()?, Op::Add(_)) {
+            return None;
+        }
+        Some(Self { skip: Factor { parts: vec![], constant: 0.0 }, out, input, network, entry, sum })
+    }
+
+    /// Skip, out, and input where the numbers of the model are these.
+    fn values(&self, numbers: &[Option<f64>]) -> Option<[f64; 3]> {
+        Some([self.skip.value(numbers)?, self.out.value(numbers)?, self.input.value(numbers)?])
     }
 }
 
-/// A product of a number and something else.
-fn scaled(graph: &Graph, node: NodeId) -> Option<(NodeId, NodeId)> {
-    let Op::Multiply(_) = graph.node(node).op()? else { return None };
-    let operands = graph.operands(node);
-    let [a, b] = operands.as_slice() else { return None };
-    match (graph.node(*a).ty.kind.is_scalar(), graph.node(*b).ty.kind.is_scalar()) {
-        (true, false) => Some((*a, *b)),
-        (false, true) => Some((*b, *a)),
-        _ => None,
+/// What the noisy value is multiplied by before anything else is done with it, also beside values that it is joined with,
+/// and the last of the products. All uses of the value but one are looked at.
+fn entering(graph: &Graph, x: NodeId, except: NodeId) -> Option<(Factor, NodeId)> {
+    let (mut factor, mut at, mut entry) = (Factor::ONE, x, None);
+    loop {
+        let users: Vec<NodeId> = graph.users(at).map(|(user, _)| user).filter(|user| *user != except).collect();
+        let [user] = users.as_slice() else { break };
+        match factor.and(graph, *user) {
+            Some((more, scaled)) if scaled == at => (factor, entry) = (more, Some(*user)),
+            _ if matches!(passage(graph, *user), Some(Passage::Join)) => {}
+            _ => break,
+        }
+        at = *user;
     }
+    Some((factor, entry?))
+}
+
+/// A network that scales its input by something that depends on sigma although its process does so as well.
+pub(crate) struct Twice {
+    /// The product of the model.
+    pub entry: NodeId,
+    /// The level at which the variance of what the network sees is furthest from 1, and what it is there.
+    pub claim: Claim,
+    pub sigma_data: f64,
+}
+
+impl Twice {
+    pub fn of(graph: &Graph) -> Option<Self> {
+        let declared = graph.process.as_ref()?;
+        let sigma_data = declared.process.precondition.sigma_data()?;
+        let parts = Preconditioning::of(graph).or_else(|| Preconditioning::without_skip(graph))?;
+        let values = levels(declared).map(|level| {
+            let own = parts.input.value(&numbers_at(graph, level.noise))?;
+            let around = declared.process.precondition.coefficients(level.noise).ok()??;
+            let total = own * around.input;
+            Some((level.noise, own, total * total * (sigma_data * sigma_data + level.noise * level.noise)))
+        });
+        let values: Vec<(f64, f64, f64)> = values.collect::<Option<_>>()?;
+        // A constant brings data to unit variance.
+        let first = values.first()?.1;
+        let varies = values.iter().any(|(_, own, _)| (own / first - 1.0).abs() > VARIES);
+        let claim = Claim::of(false, &values.iter().map(|(sigma, _, value)| (*sigma, *value)).collect::<Vec<_>>())?;
+        varies.then_some(Self { entry: parts.entry, claim, sigma_data })
+    }
+}
+
+/// The weight of the squared error of a model that scales its input for the noise and predicts the data itself, with a loss
+/// that is weighed as if it were preconditioned behind the network as well.
+pub(crate) fn weight_without_output(graph: &Graph) -> Option<(NodeId, Identities)> {
+    let declared = graph.process.as_ref()?;
+    let process = &declared.process;
+    let sigma_data = process.weighting.sigma_data()?;
+    let around = process.precondition.sigma_data().is_some() || Preconditioning::of(graph).is_some();
+    if around || process.prediction != Prediction::X0 {
+        return None;
+    }
+    let parts = Preconditioning::without_skip(graph).filter(|parts| !parts.input.parts.is_empty())?;
+    Some((parts.sum, of_parts(graph, declared, &parts, sigma_data)?))
 }
 
 /// Numbers that are to be 1 at every level of noise, of a preconditioned network.
@@ -117,7 +244,7 @@ fn of_process(declared: &Declared, sigma_data: f64) -> Option<Identities> {
     let at = |level: Level| {
         let weight = process.weighting.weight_inside(process.prediction, process.precondition, level);
         let own = process.precondition.coefficients(level.noise).ok()??;
-        let [input, target] = coefficients.variances(level.noise, [own.input, own.skip, own.out]);
+        let [input, target] = coefficients.variances(Prediction::X0, level, [own.skip, own.out, own.input]);
         Some((level.noise, [input, target, weight.unwrap_or(f64::NAN)]))
     };
     let out = coefficients.out_square();
@@ -128,21 +255,30 @@ fn of_process(declared: &Declared, sigma_data: f64) -> Option<Identities> {
 /// Coefficients that the model computes itself.
 fn of_model(graph: &Graph, declared: &Declared) -> Option<Identities> {
     let process = &declared.process;
-    if process.schedule.scale() != Scale::VarianceExploding || process.prediction != Prediction::X0 {
+    let sigma_data = process.data_std.or(process.weighting.sigma_data())?;
+    of_parts(graph, declared, &Preconditioning::of(graph)?, sigma_data)
+}
+
+/// Variance of the target of a model that computes its own coefficients, if what it makes is taken as the data.
+pub(crate) fn target_of_data(graph: &Graph) -> Option<Claim> {
+    let mut declared = graph.process.clone()?;
+    declared.process.prediction = Prediction::X0;
+    of_model(graph, &declared).map(|found| found.target)
+}
+
+fn of_parts(graph: &Graph, declared: &Declared, parts: &Preconditioning, sigma_data: f64) -> Option<Identities> {
+    let process = &declared.process;
+    if process.schedule.scale() != Scale::VarianceExploding {
         return None;
     }
-    let parts = Preconditioning::of(graph)?;
-    let sigma_data = process.data_std.or(process.weighting.sigma_data())?;
     let data = Edm { data: sigma_data * sigma_data };
     let at = |level: Level| {
-        let numbers = numbers_at(graph, level.noise);
-        let number = |node: NodeId| numbers.get(node.index()).copied().flatten();
-        let (skip, out, input) = (number(parts.skip)?, number(parts.out)?, number(parts.input)?);
-        let weight = process.weighting.weight(Prediction::X0, level).unwrap_or(f64::NAN);
-        let [variance, target] = data.variances(level.noise, [input, skip, out]);
+        let own @ [_, out, _] = parts.values(&numbers_at(graph, level.noise))?;
+        let weight = process.weighting.weight(process.prediction, level).unwrap_or(f64::NAN);
+        let [variance, target] = data.variances(process.prediction, level, own);
         Some((level.noise, [variance, target, weight * out * out]))
     };
-    let proved = data.proofs(graph, &parts, process).unwrap_or([false; 3]);
+    let proved = data.proofs(graph, parts, process).unwrap_or([false; 3]);
     Identities::of(process, sigma_data, proved, levels(declared).map(at).collect::<Option<Vec<_>>>()?)
 }
 
@@ -168,11 +304,13 @@ struct Edm {
 }
 
 impl Edm {
-    /// Variance of the input `c_in x` and of the target `(x0 - c_skip x) / c_out`, for `x = x0 + sigma n`.
-    fn variances(&self, sigma: f64, [input, skip, out]: [f64; 3]) -> [f64; 2] {
-        let rest = 1.0 - skip;
-        let target = (rest * rest * self.data + skip * skip * sigma * sigma) / (out * out);
-        [input * input * (self.data + sigma * sigma), target]
+    /// Variance of the input `c_in x` and of the target `(y - c_skip x) / c_out`, for `x = x0 + sigma n` and what is
+    /// predicted, y, the data `x0` or another sum of both.
+    fn variances(&self, prediction: Prediction, level: Level, [skip, out, input]: [f64; 3]) -> [f64; 2] {
+        let (data, noise) = prediction.target(level);
+        let sigma = level.noise;
+        let (data, noise) = (data - skip, noise - skip * sigma);
+        [input * input * (self.data + sigma * sigma), (data * data * self.data + noise * noise) / (out * out)]
     }
 
     /// Variance of data with noise, as a function of sigma.
@@ -187,9 +325,13 @@ impl Edm {
 
     /// Whether input, target and weight are 1 as functions of sigma; none where a coefficient is no such function.
     fn proofs(&self, graph: &Graph, parts: &Preconditioning, process: &Process) -> Option<[bool; 3]> {
+        // What is proved is said of the data.
+        if process.prediction != Prediction::X0 {
+            return None;
+        }
         let functions = functions_of_sigma(graph);
-        let of = |node: NodeId| functions.get(node.index()).cloned().flatten();
-        let (skip, out, input) = (of(parts.skip)?, of(parts.out)?.square(), of(parts.input)?.square());
+        let of = |factor: &Factor| factor.function(&functions);
+        let (skip, out, input) = (of(&parts.skip)?, of(&parts.out)?.square(), of(&parts.input)?.square());
         let skip = skip.quotient()?;
         let rest = skip.times(&Fraction::number(-1.0)).plus(&Fraction::number(1.0));
         let target = rest.square().times(&Fraction::number(self.data));

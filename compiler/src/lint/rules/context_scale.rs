@@ -9,21 +9,22 @@ use archc_grammar::{Edit, Fix, Safety, Span};
 
 /// Mean squares of a context that projections of the usual start turn into keys and values of a usual size.
 const USUAL: std::ops::Range<f64> = 0.01..100.0;
-/// Operations between a key and what it is projected from, at most.
+/// Operations between a key or value and what it is projected from, at most.
 const MAX_STEPS: usize = 8;
 
 rule! {
     /// ## What it does
     ///
-    /// Finds cross-attention that projects its keys from a context whose predicted mean square is above 100 or below 0.01,
-    /// without a norm in between.
+    /// Finds cross-attention that projects its keys, or its values, from a context whose predicted mean square is above 100
+    /// or below 0.01, without a norm in between.
     ///
     /// ## Why is this bad
     ///
     /// Scores are products: a context ten times as large, of mean square 100, makes scores ten times as large. Where
     /// they had deviation 1, a key that is one deviation ahead then has e^10 = 22,000 times the weight: softmax picks
     /// one token and passes no gradient on to the others. A context of a tenth makes all scores equal and values that
-    /// hardly count. Hidden states of text encoders differ that much: those of CLIP come out of a final norm, those
+    /// hardly count. Normalised keys save the scores and not the values: of a context of mean square 10,000 they are a
+    /// hundred times as large as the stream that they are added to. Hidden states of text encoders differ that much: those of CLIP come out of a final norm, those
     /// that are taken from inner layers, or are scaled afterwards, do not.
     ///
     /// ## Example
@@ -74,27 +75,30 @@ rule! {
         attention: Span,
         context: Span,
         square: f64,
+        /// Whether keys are projected from it as it is, or values alone.
+        keys: bool,
         /// Whether it is projected and nothing else.
         alone: bool,
     }
 
     check(context) {
         let found = context.graph.node_ids().filter_map(|id| {
-            let (source, square) = odd_context(context, id)?;
+            let OddContext { source, square, keys } = odd_context(context, id)?;
             let mut users = context.graph.users(source);
             let alone = users.all(|(user, _)| passage(context.graph, user) == Some(Passage::Project));
             let (attention, source) = (context.place(id), context.place(source));
-            Some((id, ContextScale { attention, context: source, square, alone }))
+            Some((id, ContextScale { attention, context: source, square, keys, alone }))
         });
         found.collect()
     }
 
     report(finding, _context) {
         let what = if finding.square < 1.0 { "faint" } else { "loud" };
+        let projected = if finding.keys { "keys and values are" } else { "values are" };
         Report {
             message: format!("the context of this attention is too {what}"),
             labels: vec![
-                (finding.attention, "keys and values are projected from it as it is".to_owned()),
+                (finding.attention, format!("{projected} projected from it as it is")),
                 (finding.context, format!("mean square {}", figure(finding.square))),
             ],
             notes: vec![],
@@ -112,22 +116,33 @@ rule! {
     }
 }
 
-/// The context of a cross-attention with its mean square, where that is unusual and nothing normalises it.
-pub(super) fn odd_context(context: &Context<'_>, attention: NodeId) -> Option<(NodeId, f64)> {
-    let graph = context.graph;
-    let Some(Op::Attention(_)) = graph.node(attention).op() else { return None };
-    let (query, key) = (graph.operand(attention, 0)?, graph.operand(attention, 1)?);
-    let source = projected(context, key)?;
-    let square = context.signal().square(source)?;
-    let crosses = context.streams().root(query) != context.streams().root(source);
-    // A context that starts at zero comes in later.
-    let silent = context.liveness().starts_zero(source);
-    (crosses && !silent && !USUAL.contains(&square)).then_some((source, square))
+/// The context of a cross-attention whose size is unusual.
+pub(super) struct OddContext {
+    source: NodeId,
+    square: f64,
+    /// Whether keys are made of it as it is, or values alone.
+    pub(super) keys: bool,
 }
 
-/// What keys are projected from, if there is no norm on the way.
-fn projected(context: &Context<'_>, key: NodeId) -> Option<NodeId> {
-    let mut at = key;
+/// The context of a cross-attention, where its mean square is unusual and nothing normalises it.
+pub(super) fn odd_context(context: &Context<'_>, attention: NodeId) -> Option<OddContext> {
+    let graph = context.graph;
+    let Some(Op::Attention(_)) = graph.node(attention).op() else { return None };
+    let query = graph.operand(attention, 0)?;
+    let odd = |operand: u16, keys: bool| {
+        let source = projected(context, graph.operand(attention, operand)?)?;
+        let square = context.signal().square(source)?;
+        let crosses = context.streams().root(query) != context.streams().root(source);
+        // A context that starts at zero comes in later.
+        let silent = context.liveness().starts_zero(source);
+        (crosses && !silent && !USUAL.contains(&square)).then_some(OddContext { source, square, keys })
+    };
+    odd(1, true).or_else(|| odd(2, false))
+}
+
+/// What keys or values are projected from, if there is no norm on the way.
+fn projected(context: &Context<'_>, made: NodeId) -> Option<NodeId> {
+    let mut at = made;
     for _ in 0..MAX_STEPS {
         let operand = context.streams().main_operand(at)?;
         match passage(context.graph, at)? {
