@@ -310,7 +310,7 @@ impl Elaborator<'_> {
             .skip(pending)
             .find(|(at, _)| bound.get(base + at).is_none_or(Option::is_none));
         if let Some((_, name)) = missing {
-            self.missing(signature.name, name, pending > 0, span);
+            self.missing(signature.name, name, pending > 0, None, span);
             return None;
         }
         Some(bound)
@@ -390,7 +390,11 @@ impl Elaborator<'_> {
             if matches!(takes, Some(Takes::Int | Takes::Dim)) && brings(&parameter.name.text) {
                 continue;
             }
-            self.missing(&definition.name.text, &parameter.name.text, pending > 0, span);
+            // Written for a stage, perhaps, whose first tensor an arrow would bring.
+            let first = definition.parameters.first().filter(|first| Takes::of(&first.kind) == Some(Takes::Tensor));
+            let by_place = pending == 0 && arguments.first().is_some_and(|argument| argument.name.is_none());
+            let taken = first.filter(|_| by_place && takes == Some(Takes::Tensor)).map(|first| &*first.name.text);
+            self.missing(&definition.name.text, &parameter.name.text, pending > 0, taken, span);
             return None;
         }
         Some(bound)
@@ -434,13 +438,17 @@ impl Elaborator<'_> {
         self.report(problem);
     }
 
-    fn missing(&mut self, callee: &str, parameter: &str, is_stage: bool, span: Span) {
+    /// `taken` is the parameter that the first argument was taken as.
+    fn missing(&mut self, callee: &str, parameter: &str, is_stage: bool, taken: Option<&str>, span: Span) {
         let problem = Diagnostic::error("call/missing-argument", format!("`{callee}` lacks its `{parameter}`"))
             .label(span, format!("give `{parameter}: ..`"));
-        let problem = if is_stage {
-            problem.note("the arrow gives its first parameter; the others stand in parentheses")
-        } else {
-            problem
+        let problem = match taken {
+            Some(first) => problem.help(format!(
+                "the first argument is taken as its `{first}`; for a stage, which gets `{first}` by an arrow, name the \
+                 others: `{callee}({parameter}: ..)`"
+            )),
+            None if is_stage => problem.note("the arrow gives its first parameter; the others stand in parentheses"),
+            None => problem,
         };
         self.report(problem);
     }

@@ -141,7 +141,10 @@ impl Elaborator<'_> {
         let direction = if rises.is_some() { Direction::Rises } else { Direction::Falls };
         let along = match (rises, falls) {
             (Some(_), Some((_, at))) => {
-                self.error("call/arguments", "a value cannot both rise and fall", at, "claims the opposite");
+                let problem = Diagnostic::error("call/arguments", "a value cannot both rise and fall")
+                    .label(at, "claims the opposite")
+                    .help("with two different numbers, claims chain: `claim(rises: ..) -> claim(falls: ..)`");
+                self.report(problem);
                 return None;
             }
             (rises, falls) => rises.or(falls),

@@ -11,7 +11,10 @@ rule! {
     /// ## What it does
     ///
     /// Finds normalised features that are multiplied by a scale with mean zero: `scale * norm(x)` where
-    /// `(1 + scale) * norm(x)` is meant.
+    /// `(1 + scale) * norm(x)` is meant. Also features that nothing has normalised and that are multiplied by a scale which
+    /// starts at zero, as by a learned gain, in front of an activation and a layer with weights: EDM2's
+    /// `gain * linear(emb) + 1` without the one. A gate at the end of a branch, whose product is added to a stream or goes
+    /// through one last map, starts at zero by design and is not reported.
     ///
     /// ## Why is this bad
     ///
@@ -68,6 +71,8 @@ rule! {
         slot: usize,
         /// Mean square of the scale at initialisation, where it is known.
         square: Option<f64>,
+        /// Whether the features come from a norm.
+        normalized: bool,
     }
 
     check(context) {
@@ -75,11 +80,16 @@ rule! {
         let found = graph.node_ids().filter_map(|id| {
             let Some(Op::Multiply(_)) = graph.node(id).op() else { return None };
             let (a, b) = (graph.operand(id, 0)?, graph.operand(id, 1)?);
-            let (features, scale) = if is_normalized(graph, a) { (a, b) } else { (b, a) };
-            if !is_normalized(graph, features) || !is_scale(graph, scale) || joins_a_stream(context, id) {
+            let (features, scale) = if is_normalized(graph, a) || is_scale(graph, b) { (a, b) } else { (b, a) };
+            if !is_scale(graph, scale) {
                 return None;
             }
-            let source = centred_source(context, scale)?;
+            let normalized = is_normalized(graph, features);
+            let source = match normalized {
+                true if joins_a_stream(context, id) => return None,
+                true => centred_source(context, scale)?,
+                false => silencing_source(context, id, features, scale)?,
+            };
             // A unit that gates itself is no modulation.
             if context.streams().root(source) == context.streams().root(features) {
                 return None;
@@ -89,6 +99,7 @@ rule! {
                 scale: context.place(source),
                 slot: usize::from(scale == b),
                 square: context.signal().square(scale),
+                normalized,
             };
             Some((id, finding))
         });
@@ -96,6 +107,17 @@ rule! {
     }
 
     report(finding, _context) {
+        if !finding.normalized {
+            return Report {
+                message: "features inside of a branch are multiplied by a scale that starts at zero".to_owned(),
+                labels: vec![
+                    (finding.product, "silences the features at the start".to_owned()),
+                    (finding.scale, "zero at the start".to_owned()),
+                ],
+                notes: vec!["what the layers behind it see has mean square 0 until the scale has moved".to_owned()],
+                help: Some("write `(1 + scale) * x`; a gate belongs at the end of the branch".to_owned()),
+            };
+        }
         let notes = finding.square.map(|square| {
             format!(
                 "at initialisation the product has mean square {}, with the one it would be {}",
@@ -172,6 +194,44 @@ fn joins_a_stream(context: &Context<'_>, product: NodeId) -> bool {
         }
     }
     uses > 0
+}
+
+/// What makes a scale that starts at zero, if it silences features that were there, in front of an activation and a layer
+/// with weights.
+fn silencing_source(context: &Context<'_>, product: NodeId, features: NodeId, scale: NodeId) -> Option<NodeId> {
+    let graph = context.graph;
+    let liveness = context.liveness();
+    let condition = graph.node(features).ty.kind == Kind::Vector;
+    let silences = liveness.starts_zero(scale) && !liveness.starts_zero(features) && !condition;
+    (silences && leads_into_layers(graph, product)).then_some(scale)
+}
+
+/// Whether a product is all that an activation and a layer with weights behind it see. A shift may be added on the way.
+fn leads_into_layers(graph: &Graph, product: NodeId) -> bool {
+    let (mut at, mut activated) = (product, false);
+    loop {
+        let users: Vec<NodeId> = graph.users(at).map(|(user, _)| user).collect();
+        let [user] = users.as_slice() else { return false };
+        let Some(op) = graph.node(*user).op() else { return false };
+        match op.as_operator().passage() {
+            Passage::Project | Passage::Transform if !graph.node(*user).parameters.is_empty() => return activated,
+            Passage::Transform if matches!(op, Op::Activation(_)) => activated = true,
+            Passage::Keep | Passage::Scale | Passage::Resample | Passage::Project => {}
+            Passage::Add => {
+                let is_shift = |operand: &NodeId| *operand == at || graph.node(*operand).ty.kind == Kind::Vector;
+                if !graph.operands(*user).iter().all(is_shift) {
+                    return false;
+                }
+            }
+            Passage::Source
+            | Passage::Gate
+            | Passage::Normalize
+            | Passage::Transform
+            | Passage::Join
+            | Passage::Cut => return false,
+        }
+        at = *user;
+    }
 }
 
 /// Whether a value is one factor for each channel of a sample.
