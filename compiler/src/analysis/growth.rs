@@ -48,6 +48,7 @@ impl Growth {
     }
 }
 
+/// Whether what a function gives stays small however large its input gets; an inverse root even falls.
 fn is_bounded(function: Function) -> bool {
-    matches!(function, Function::Sigmoid | Function::Tanh | Function::Sin | Function::Cos)
+    matches!(function, Function::Sigmoid | Function::Tanh | Function::Sin | Function::Cos | Function::Rsqrt)
 }

@@ -1,7 +1,8 @@
 //! `skip/concat-imbalance`
 
 use crate::analysis::stacks::{passage, readers};
-use crate::analysis::streams::{Merge, MergeKind};
+use crate::analysis::streams::MergeKind;
+use crate::ir::NodeId;
 use crate::lint::{Call, Context, Report};
 use crate::ops::Passage;
 use crate::words::figure;
@@ -16,8 +17,8 @@ const RATIO: f64 = 20.0;
 rule! {
     /// ## What it does
     ///
-    /// Finds long skips that are concatenated and projected without a norm between, where one side has more than 95 % of
-    /// the energy.
+    /// Finds long skips, and values of different origin, that are concatenated and projected without a norm between, where
+    /// one side has more than 95 % of the energy.
     ///
     /// ## Why is this bad
     ///
@@ -75,41 +76,55 @@ rule! {
     "skip/concat-imbalance", Warning
     pub struct ConcatImbalance {
         join: Span,
-        saved: Span,
-        decoder: f64,
-        skip: f64,
-        /// Of the larger side.
-        share: f64,
+        /// What a skip brings back was saved here; what has another origin is made here.
+        side: Span,
+        sides: Sides,
+        is_skip: bool,
     }
 
     check(context) {
+        let graph = context.graph;
         let long = context.streams().merges.iter().filter(|merge| merge.kind == MergeKind::LongSkip);
-        let found = long.filter_map(|merge| {
-            let (decoder, skip, share) = imbalance(context, merge)?;
-            let finding = ConcatImbalance {
-                join: context.place(merge.node),
-                saved: context.place(merge.fork),
-                decoder,
-                skip,
-                share,
-            };
-            let ratio = (decoder / skip).max(skip / decoder);
-            (share > SHARE && ratio > RATIO && is_projected(context, merge)).then_some((merge.node, finding))
+        let skips: Vec<(NodeId, Option<Sides>, NodeId)> = long
+            .map(|merge| (merge.node, Sides::of(context, merge.node, merge.branch, merge.carry), merge.fork))
+            .collect();
+        // Two values of different origin, such as a noisy image and the one that it follows.
+        let others = graph.node_ids().filter_map(|id| {
+            let operands = graph.operands(id);
+            let [first, second] = operands.as_slice() else { return None };
+            let is_feature = |node: &NodeId| graph.node(*node).ty.kind.has_positions() && graph.node(*node).ty.batch.samples;
+            let is_other = skips.binary_search_by_key(&id, |(node, ..)| *node).is_err();
+            let sides = Sides::of(context, id, *first, *second).filter(|_| is_other && operands.iter().all(is_feature))?;
+            Some((id, Some(sides), if sides.decoder > sides.skip { *second } else { *first }))
+        });
+        let found = skips.iter().copied().map(|own| (own, true)).chain(others.map(|own| (own, false)));
+        let found = found.filter_map(|((join, sides, side), is_skip)| {
+            let sides = sides?;
+            let is_lost = sides.share > SHARE && sides.ratio() > RATIO && is_projected(context, join);
+            let finding = ConcatImbalance { join: context.place(join), side: context.place(side), sides, is_skip };
+            is_lost.then_some((join, finding))
         });
         found.collect()
     }
 
     report(finding, _context) {
-        let ConcatImbalance { join, saved, decoder, skip, share } = finding;
-        let (loud, silent) = if skip > decoder { ("skip", "decoder") } else { ("decoder", "skip") };
+        let ConcatImbalance { join, side, sides, is_skip } = finding;
+        let Sides { decoder, skip, share } = sides;
+        let (loud, silent) = match (is_skip, skip > decoder) {
+            (true, true) => ("the skip", "the decoder"),
+            (true, false) => ("the decoder", "the skip"),
+            (false, true) => ("the second value", "the first"),
+            (false, false) => ("the first value", "the second"),
+        };
+        let (first, second) = if *is_skip { ("decoder feature", "skip") } else { ("first", "second") };
         Report {
-            message: format!("the {loud} drowns the {silent} in this concatenation"),
+            message: format!("{loud} drowns {silent} in this concatenation"),
             labels: vec![
-                (*join, format!("{} % of what is projected comes from the {loud}", figure(share * 100.0))),
-                (*saved, "saved here".to_owned()),
+                (*join, format!("{} % of what is projected comes from {loud}", figure(share * 100.0))),
+                (*side, if *is_skip { "saved here".to_owned() } else { "made here".to_owned() }),
             ],
             notes: vec![format!(
-                "at initialisation the decoder feature has mean square {}, the skip {}",
+                "at initialisation the {first} has mean square {}, the {second} {}",
                 figure(*decoder),
                 figure(*skip)
             )],
@@ -123,32 +138,52 @@ rule! {
     fixes(finding, context) {
         let is_plain = |skip: &Call| ["scale", "norm", "gate", "renorm"].into_iter().all(|own| skip.argument(own).is_none());
         let skip = context.fused(finding.join).filter(is_plain);
-        let scale = figure(libm::sqrt(finding.decoder / finding.skip));
+        let scale = figure(libm::sqrt(finding.sides.decoder / finding.sides.skip));
         let fix = |skip: Call| Fix::new("balance both sides", Safety::Unsafe, vec![skip.set("scale", &scale)]);
         skip.map(fix).into_iter().collect()
     }
 }
 
-/// Mean squares of decoder and skip, and the larger share of the energy.
-pub(super) fn imbalance(context: &Context<'_>, merge: &Merge) -> Option<(f64, f64, f64)> {
-    let graph = context.graph;
-    let channels = |node| graph.node(node).ty.channels().map(|channels| channels as f64);
-    let (own, others) = (channels(merge.branch)?, channels(merge.carry)?);
-    // Values side by side along another axis do not meet in a channel map.
-    if passage(graph, merge.node) != Some(Passage::Join) || channels(merge.node)? != own + others {
-        return None;
+/// What meets in a concatenation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sides {
+    /// Mean squares.
+    pub decoder: f64,
+    pub skip: f64,
+    /// The larger share of the energy.
+    pub share: f64,
+}
+
+impl Sides {
+    /// Of a concatenation along channels, in which both sides are known and neither is zero.
+    pub fn of(context: &Context<'_>, join: NodeId, decoder: NodeId, skip: NodeId) -> Option<Self> {
+        let graph = context.graph;
+        let channels = |node| graph.node(node).ty.channels().map(|channels| channels as f64);
+        if passage(graph, join) != Some(Passage::Join) {
+            return None;
+        }
+        let (own, others) = (channels(decoder)?, channels(skip)?);
+        // Values side by side along another axis do not meet in a channel map.
+        if channels(join)? != own + others {
+            return None;
+        }
+        let (decoder, skip) = (context.signal().square(decoder)?, context.signal().square(skip)?);
+        if decoder <= 0.0 || skip <= 0.0 {
+            return None;
+        }
+        let share = own * decoder / (own * decoder + others * skip);
+        Some(Self { decoder, skip, share: share.max(1.0 - share) })
     }
-    let (decoder, skip) = (context.signal().square(merge.branch)?, context.signal().square(merge.carry)?);
-    if decoder <= 0.0 || skip <= 0.0 {
-        return None;
+
+    /// How many times larger the mean square of one side is.
+    pub fn ratio(&self) -> f64 {
+        (self.decoder / self.skip).max(self.skip / self.decoder)
     }
-    let share = own * decoder / (own * decoder + others * skip);
-    Some((decoder, skip, share.max(1.0 - share)))
 }
 
 /// Whether what is joined is mapped, and normalised nowhere.
-fn is_projected(context: &Context<'_>, merge: &Merge) -> bool {
-    let readers = readers(context.graph, merge.node);
+fn is_projected(context: &Context<'_>, join: NodeId) -> bool {
+    let readers = readers(context.graph, join);
     let maps = |passage| matches!(passage, Some(Passage::Project | Passage::Transform));
     !readers.is_empty() && readers.iter().all(|reader| maps(passage(context.graph, *reader)))
 }

@@ -1,6 +1,6 @@
 //! `skip/straddling-norm`
 
-use super::concat_imbalance::imbalance;
+use super::concat_imbalance::Sides;
 use crate::analysis::stacks::readers;
 use crate::analysis::streams::MergeKind;
 use crate::lint::{Call, Report};
@@ -81,8 +81,8 @@ rule! {
         let graph = context.graph;
         let mut found = vec![];
         for merge in context.streams().merges.iter().filter(|merge| merge.kind == MergeKind::LongSkip) {
-            let Some((decoder, skip, _)) = imbalance(context, merge) else { continue };
-            let ratio = (decoder / skip).max(skip / decoder);
+            let Some(sides) = Sides::of(context, merge.node, merge.branch, merge.carry) else { continue };
+            let ratio = sides.ratio();
             let first = graph.operand(merge.node, 0).and_then(|side| graph.node(side).ty.channels());
             let (Some(first), Some(all)) = (first, graph.node(merge.node).ty.channels()) else { continue };
             for reader in readers(graph, merge.node) {

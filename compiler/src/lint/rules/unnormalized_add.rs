@@ -163,10 +163,13 @@ fn is_bare_sum(context: &Context<'_>, merge: &Merge) -> bool {
     if makes_gates(context, merge.node) {
         return false;
     }
-    // A sum whose every use brings it back to unit scale first.
-    let mut users = context.graph.users(merge.node).peekable();
-    let rescaled = users.peek().is_some() && users.all(|(user, _)| is_controlled(context, user));
-    !rescaled
+    !is_rescaled(context, merge.node)
+}
+
+/// Whether every use of a sum brings it back to unit scale first.
+pub(super) fn is_rescaled(context: &Context<'_>, sum: NodeId) -> bool {
+    let mut users = context.graph.users(sum).peekable();
+    users.peek().is_some() && users.all(|(user, _)| is_controlled(context, user))
 }
 
 /// Operations between a sum and the product that it is a gate of, at most.

@@ -1,6 +1,6 @@
 //! `skip/unscaled-stack`
 
-use super::unnormalized_add::is_controlled;
+use super::unnormalized_add::{is_controlled, is_rescaled};
 use crate::analysis::stacks::{passage, readers};
 use crate::analysis::streams::{Merge, MergeKind};
 use crate::ir::{Graph, NodeId};
@@ -17,8 +17,8 @@ const SCALE: &str = "0.7";
 rule! {
     /// ## What it does
     ///
-    /// Finds eight long skips or more that are concatenated as they are, with coefficient one and no norm in front of or
-    /// behind any of them.
+    /// Finds eight long skips or more with coefficient one that nothing brings back to scale: concatenated with no norm in
+    /// front of or behind any of them, or added up, normalised or not.
     ///
     /// ## Why is this bad
     ///
@@ -138,11 +138,21 @@ rule! {
 
 fn is_bare(context: &Context<'_>, merge: &Merge) -> bool {
     let graph = context.graph;
-    let joins = merge.kind == MergeKind::LongSkip && passage(graph, merge.node) == Some(Passage::Join);
-    joins
-        && !merge.bypass.iter().chain([&merge.branch]).any(|node| is_controlled(context, *node))
-        && !context.liveness().starts_zero(merge.carry)
-        && !readers(graph, merge.node).iter().any(|reader| keeps_magnitude(graph, *reader))
+    if merge.kind != MergeKind::LongSkip || context.liveness().starts_zero(merge.carry) {
+        return false;
+    }
+    match passage(graph, merge.node) {
+        Some(Passage::Join) => {
+            !merge.bypass.iter().chain([&merge.branch]).any(|node| is_controlled(context, *node))
+                && !readers(graph, merge.node).iter().any(|reader| keeps_magnitude(graph, *reader))
+        }
+        // A sum grows although what is added to it has been normalised.
+        Some(Passage::Add) => {
+            let shrinks = |node: &NodeId| is_controlled(context, *node) && passage(graph, *node) != Some(Passage::Normalize);
+            !merge.bypass.iter().chain([&merge.branch]).any(shrinks) && !is_rescaled(context, merge.node)
+        }
+        _ => false,
+    }
 }
 
 /// Whether a layer bounds what it gives: a norm, or a map whose weights are normalised.
