@@ -60,6 +60,8 @@ impl Sources for Files {
 pub struct Source {
     pub name: Arc<str>,
     pub text: Arc<str>,
+    /// A part of the program; a file of somebody may have the same name.
+    is_library: bool,
 }
 
 /// All sources of a compilation, by the ids that spans carry.
@@ -70,7 +72,16 @@ pub struct SourceMap {
 
 impl SourceMap {
     pub fn add(&mut self, name: &str, text: &str) -> FileId {
-        self.sources.push(Source { name: Arc::from(name), text: Arc::from(text) });
+        self.push(name, text, false)
+    }
+
+    /// Adds a file of the standard library.
+    pub fn add_library(&mut self, name: &str, text: &str) -> FileId {
+        self.push(name, text, true)
+    }
+
+    fn push(&mut self, name: &str, text: &str, is_library: bool) -> FileId {
+        self.sources.push(Source { name: Arc::from(name), text: Arc::from(text), is_library });
         FileId(self.sources.len() as u32 - 1)
     }
 
@@ -84,7 +95,7 @@ impl SourceMap {
 
     /// Whether a source belongs to the standard library.
     pub fn is_library(&self, file: FileId) -> bool {
-        self.get(file).is_some_and(|source| source.name.starts_with("std/"))
+        self.get(file).is_some_and(|source| source.is_library)
     }
 
     /// The text of a span.

@@ -125,13 +125,13 @@ pub const MUTATIONS: &[Mutation] = &[
         &[WITHOUT_ONE, DEAD],
     ),
     mutation(ALONE, &[DIT], "-> modulate(shift, scale)", "-> { y => y * scale + shift }", &[WITHOUT_ONE, DEAD]),
-    // Queries alone are silenced, which still hear the mean of the values.
+    // Queries alone are silenced, which still hear the mean of the values; and then their norm has nothing to divide by.
     mutation(
         ALONE,
         &[GAUSSIANS],
         "\n                -> modulate(shift, scale)",
         "\n                -> { y => y * scale + shift }",
-        &[WITHOUT_ONE],
+        &[WITHOUT_ONE, "norm/eps-dominates"],
     ),
     mutation(
         ALONE,

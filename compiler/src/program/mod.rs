@@ -91,6 +91,7 @@ impl Program {
                 prelude: ModuleId(0),
             },
             loaded: IndexMap::new(),
+            library: IndexMap::new(),
             stack: vec![],
             problems: vec![],
             sources,
@@ -243,6 +244,8 @@ struct Loader<'s, S: ?Sized> {
     program: Program,
     /// Sources that have been read, by name; `None` where that failed.
     loaded: IndexMap<Arc<str>, Option<ModuleId>>,
+    /// Files of the standard library that have been read. Those of a folder `std` of the user have the same names.
+    library: IndexMap<Arc<str>, ModuleId>,
     /// Sources on the way from the entry to here.
     stack: Vec<Arc<str>>,
     problems: Vec<Diagnostic>,
@@ -255,7 +258,11 @@ impl<S: Sources + ?Sized> Loader<'_, S> {
         self.problems.extend(parsed.problems);
         let id = ModuleId(self.program.modules.len() as u32);
         self.program.modules.push(Module { file, ast: parsed.file, names: IndexMap::new() });
-        self.loaded.insert(Arc::from(name), Some(id));
+        if self.program.sources.is_library(file) {
+            self.library.insert(Arc::from(name), id);
+        } else {
+            self.loaded.insert(Arc::from(name), Some(id));
+        }
         self.stack.push(Arc::from(name));
         let mut names: IndexMap<Arc<str>, (Item, Span)> = IndexMap::new();
         for broken in parsed.broken {
@@ -375,10 +382,10 @@ impl<S: Sources + ?Sized> Loader<'_, S> {
     fn library(&mut self, name: &str) -> Option<ModuleId> {
         let text = library::source(name)?;
         let full = format!("std/{name}.arch");
-        if let Some(module) = self.loaded.get(full.as_str()) {
-            return *module;
+        if let Some(module) = self.library.get(full.as_str()) {
+            return Some(*module);
         }
-        let file = self.program.sources.add(&full, text);
+        let file = self.program.sources.add_library(&full, text);
         Some(self.module(&full, file, text))
     }
 

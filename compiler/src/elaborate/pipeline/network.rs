@@ -79,7 +79,8 @@ impl Cutter<'_> {
 
     /// What is known of a definition in a file.
     fn described(&self, file: FileId, model: &str) -> Described {
-        let source = self.program.sources.get(file).map(|source| &*source.name).unwrap_or_default();
+        let library = self.program.sources.get(file).filter(|_| self.program.sources.is_library(file));
+        let source = library.map(|source| &*source.name).unwrap_or_default();
         let family = source.strip_prefix("std/models/").and_then(|name| name.strip_suffix(".arch"));
         let found = self.program.definitions().find(|own| own.name.span.file == file && *own.name.text == *model);
         Described { family: family.map(str::to_owned), idle: found.map(|own| idle(own)).unwrap_or_default() }

@@ -54,6 +54,11 @@ rule! {
     /// Scales the skip so that both sides have the same mean square, where `skip` declares the join and gives no other factor
     /// or norm (unsafe: the network computes something else; weights still load).
     ///
+    /// ## Evidence
+    ///
+    /// In a small U-Net on images of digits a skip of a 400th of the decoder's energy makes the loss 12 % larger; one of 400 times
+    /// its energy makes no difference there, since that network hardly needs its lower level (`tests/evidence/report.md`).
+    ///
     /// ## References
     ///
     /// * Karras et al., *Analyzing and Improving the Training Dynamics of Diffusion Models*, CVPR 2024, appendix B.4:

@@ -54,6 +54,11 @@ rule! {
     /// Puts an RMS norm without parameters on queries and keys, where `attention(q, k, v)` is called with them (unsafe: the
     /// network computes something else; weights still load).
     ///
+    /// ## Evidence
+    ///
+    /// On images of digits, at a learning rate of 1e-2, the loss is 2 % larger without the norm, and not with every seed; at 3e-2
+    /// training fails without it, 1.55 instead of 1.02 (`tests/evidence/report.md`).
+    ///
     /// ## References
     ///
     /// * Dehghani et al., *Scaling Vision Transformers to 22 Billion Parameters*, ICML 2023, section 2: scores above 50,000
