@@ -133,9 +133,10 @@ impl Elaborator<'_> {
 
     /// Reports a bare word that the check of names has left open, since some word may stand in a call of the operator, and
     /// that means nothing where a tensor or a number is expected. Of the same report at the same place one is kept.
-    pub(super) fn is_unknown_word(&mut self, signature: &Signature, expr: &Expr) -> bool {
+    pub(super) fn is_unknown_word(&mut self, signature: &Signature, expr: &Expr, is_named: bool) -> bool {
         let ExprKind::Name(word) = &expr.kind else { return false };
-        let is_open = signature.attributes.iter().any(|own| own.choices().next().is_some());
+        // The check of names leaves to us what may be a word: behind a name, and where an attribute takes some.
+        let is_open = is_named || signature.attributes.iter().any(|own| own.choices().next().is_some());
         let has_meaning = self.variable(word).is_some() || self.program.knows(self.module(), word);
         if !is_open || has_meaning || signature.has_choice(word) {
             return false;
@@ -173,7 +174,7 @@ impl Elaborator<'_> {
             match arguments.iter().find(|argument| argument.name.is_none()) {
                 Some(first) if !by_name => {
                     if let Callee::Operator(signature) = callee
-                        && self.is_unknown_word(signature, &first.value)
+                        && self.is_unknown_word(signature, &first.value, false)
                     {
                         return Binding::Failed;
                     }
@@ -273,7 +274,8 @@ impl Elaborator<'_> {
                     }
                 }
             };
-            if takes == Takes::Tensor && argument.name.is_none() && self.is_unknown_word(signature, &argument.value) {
+            let is_named = argument.name.is_some();
+            if takes == Takes::Tensor && self.is_unknown_word(signature, &argument.value, is_named) {
                 return None;
             }
             let cached = if argument.name.is_none() { first_value.take() } else { None };
