@@ -51,6 +51,7 @@ pub struct Streams {
     /// In the order of their nodes.
     pub merges: Vec<Merge>,
     parent: Vec<Option<NodeId>>,
+    roots: Vec<NodeId>,
     /// Interval of each value's descendants in the forest.
     enter: Vec<u32>,
     leave: Vec<u32>,
@@ -82,11 +83,7 @@ impl Streams {
 
     /// The value that a value descends from by main operands: an input, or a table.
     pub fn root(&self, node: NodeId) -> NodeId {
-        let mut at = node;
-        while let Some(parent) = self.main_operand(at) {
-            at = parent;
-        }
-        at
+        self.roots.get(node.index()).copied().unwrap_or(node)
     }
 
     /// Whether `below` is `above` or descends from it by main operands.
@@ -307,8 +304,14 @@ impl<'g> Finder<'g> {
                 set(&mut stack, parent, deepest);
             }
         }
+        // Operands precede users.
+        let mut roots: Vec<NodeId> = Vec::with_capacity(self.parent.len());
+        for id in self.graph.node_ids() {
+            let root = get(&self.parent, id).and_then(|parent| roots.get(parent.index()).copied());
+            roots.push(root.unwrap_or(id));
+        }
         let Self { merges, parent, enter, leave, depth, .. } = self;
-        Streams { merges, parent, enter, leave, depth, stack }
+        Streams { merges, parent, roots, enter, leave, depth, stack }
     }
 
     fn merge(&self, id: NodeId) -> Option<Merge> {
